@@ -1,0 +1,19 @@
+//! Bytes of file systems and disks.
+//!
+//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]), file systems
+//! become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`]).
+//! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
+//! Nothing here knows a store, a spec, a package, a clock or chance.
+
+pub mod compress;
+pub mod disk;
+pub mod error;
+pub mod ext4;
+pub mod fat;
+pub mod qcow2;
+pub mod raw;
+pub mod stream;
+pub mod vhd;
+
+pub use error::Error;
+pub use stream::{Sink, Source};

@@ -1,0 +1,26 @@
+//! Trees, layers and the store that keeps them.
+//!
+//! A [`Tree`] is a whole filesystem as data; a [`Layer`] is the change from one tree to the
+//! next, named by the digest of its canonical index; the [`Store`] keeps layers as plain
+//! directories that overlay can mount. What the host's filesystem cannot hold (foreign owners,
+//! devices, capabilities, deletions) is in the index and nowhere else.
+
+pub mod content;
+pub mod digest;
+pub mod entry;
+pub mod error;
+pub mod index;
+pub mod path;
+pub mod stack;
+pub mod store;
+pub mod tree;
+
+pub use content::{Contents, MemoryContents};
+pub use digest::{Blake3, Key, KeyBuilder, Sha256};
+pub use entry::{Content, Entry, Kind, Meta, Time};
+pub use error::Error;
+pub use index::{Change, Layer};
+pub use path::TreePath;
+pub use stack::Stack;
+pub use store::Store;
+pub use tree::Tree;

@@ -1,0 +1,308 @@
+//! The store: layers as plain directories, found by id or by the key of the step that made them.
+//!
+//! ```text
+//! STORE/layers/ID/index   the canonical index; BLAKE3 of it is ID
+//! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
+//! STORE/keys/KEY          ID of the layer that a step with this key made, and the step's note
+//! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
+//! ```
+//! Everything gets its final name by one rename, so a killed build leaves only `tmp`.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::IoContext;
+use crate::index::INDEX_BYTES_MAX;
+use crate::{Blake3, Contents, Error, Key, Layer};
+
+/// The store of one user. Cheap to clone; safe for several processes at once.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: Arc<PathBuf>,
+}
+
+/// A layer in the store.
+#[derive(Clone, Debug)]
+pub struct StoredLayer {
+    /// Its id.
+    pub id: Blake3,
+    /// Its changes.
+    pub layer: Arc<Layer>,
+    root: Arc<PathBuf>,
+}
+
+impl StoredLayer {
+    /// The directory of plain files that overlay mounts.
+    pub fn directory(&self) -> PathBuf {
+        self.root.join("layers").join(self.id.to_hex()).join("fs")
+    }
+}
+
+/// A directory of its own inside the store, removed when dropped.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    keep: bool,
+    _lock: File,
+}
+
+impl Staging {
+    /// The directory; `fs` below it becomes the layer's files.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of the layer's files; made on first use.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn files(&self) -> Result<PathBuf, Error> {
+        let path = self.path.join("fs");
+        if !path.is_dir() {
+            fs::create_dir(&path).at("create directory", &path)?;
+        }
+        Ok(path)
+    }
+
+    /// Leaves the directory behind (`--keep-temp`) and gives its path.
+    pub fn keep(mut self) -> PathBuf {
+        self.keep = true;
+        self.path.clone()
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.keep {
+            // Best effort: what cannot be removed now is swept by a later run.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+impl Store {
+    /// Opens or makes a store, mode 0700 (it can hold setuid files), and sweeps what killed runs
+    /// left in it.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        for directory in [root.to_path_buf(), root.join("layers"), root.join("keys"), root.join("tmp")] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&directory).at("create directory", &directory)?;
+        }
+        let root = root.canonicalize().at("open", root)?;
+        let store = Self { root: Arc::new(root) };
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes a directory for work in progress, on the store's own file system.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn stage(&self) -> Result<Staging, Error> {
+        loop {
+            let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+            let path = self.root.join("tmp").join(name);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error).at("create directory", path),
+            }
+            let lock_path = path.join("lock");
+            let lock = File::create(&lock_path).at("create", &lock_path)?;
+            match lock.try_lock() {
+                Ok(()) => return Ok(Staging { path, keep: false, _lock: lock }),
+                // A sweeper looked at it between the two calls; it will remove it.
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(error).at("lock", lock_path),
+            }
+        }
+    }
+
+    /// Gives staged files their final place as a layer, remembers it under `key`, and gives it
+    /// back. The same layer made twice is kept once.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn publish(&self, staging: Staging, layer: Layer, key: &Key, note: &[u8]) -> Result<StoredLayer, Error> {
+        staging.files()?;
+        let index = layer.encode();
+        let id = Blake3::of(&index);
+        let index_path = staging.path.join("index");
+        fs::write(&index_path, &index).at("write", &index_path)?;
+        let place = self.root.join("layers").join(id.to_hex());
+        fs::remove_file(staging.path.join("lock")).at("remove", staging.path.join("lock"))?;
+        match fs::rename(&staging.path, &place) {
+            Ok(()) => {}
+            // Another build made the same layer first.
+            Err(_) if place.join("index").is_file() => {}
+            Err(error) => return Err(error).at("rename to", place),
+        }
+        let stored = StoredLayer { id, layer: Arc::new(layer), root: self.root.clone() };
+        self.remember(key, &stored, note)?;
+        Ok(stored)
+    }
+
+    /// Remembers that a step with this key makes this layer.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn remember(&self, key: &Key, layer: &StoredLayer, note: &[u8]) -> Result<(), Error> {
+        let staging = self.stage()?;
+        let path = staging.path.join("key");
+        let mut file = File::create(&path).at("create", &path)?;
+        file.write_all(&layer.id.0).and_then(|()| file.write_all(note)).at("write", &path)?;
+        let place = self.root.join("keys").join(key.to_hex());
+        fs::rename(&path, &place).at("rename to", place)
+    }
+
+    /// The layer that a step with this key made, with its note, if it is still here whole.
+    ///
+    /// # Errors
+    /// I/O errors other than "not there"; a damaged entry counts as not there.
+    pub fn recall(&self, key: &Key) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
+        let path = self.root.join("keys").join(key.to_hex());
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("read", path),
+        };
+        let Some((id, note)) = bytes.split_first_chunk::<32>() else { return Ok(None) };
+        Ok(self.layer(&Blake3(*id))?.map(|layer| (layer, note.to_vec())))
+    }
+
+    /// The layer with this id, if it is here and its index is undamaged.
+    ///
+    /// # Errors
+    /// I/O errors other than "not there".
+    pub fn layer(&self, id: &Blake3) -> Result<Option<StoredLayer>, Error> {
+        let path = self.root.join("layers").join(id.to_hex()).join("index");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("open", path),
+        };
+        let mut index = Vec::new();
+        file.take(INDEX_BYTES_MAX).read_to_end(&mut index).at("read", &path)?;
+        if Blake3::of(&index) != *id {
+            tracing::warn!(layer = %id, "dropping a layer whose index is damaged");
+            self.drop_layer(id)?;
+            return Ok(None);
+        }
+        let layer = Layer::decode(&index)?;
+        Ok(Some(StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() }))
+    }
+
+    fn drop_layer(&self, id: &Blake3) -> Result<(), Error> {
+        let staging = self.stage()?;
+        let place = self.root.join("layers").join(id.to_hex());
+        match fs::rename(&place, staging.path.join("dropped")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", place),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes one generated file as content of its own, so that a tree can name it.
+    ///
+    /// # Errors
+    /// I/O errors; content that cannot be read.
+    pub fn copy_content(contents: &dyn Contents, content: &crate::Content, to: &Path) -> Result<(), Error> {
+        let mut reader = contents.open(content)?;
+        let mut file = File::create(to).at("create", to)?;
+        std::io::copy(&mut reader, &mut file).at("write", to)?;
+        Ok(())
+    }
+
+    fn sweep(&self) -> Result<(), Error> {
+        let tmp = self.root.join("tmp");
+        for entry in fs::read_dir(&tmp).at("list", &tmp)? {
+            let path = entry.at("list", &tmp)?.path();
+            let abandoned = match File::open(path.join("lock")) {
+                Ok(lock) => match lock.try_lock() {
+                    Ok(()) => true,
+                    Err(TryLockError::WouldBlock) => false,
+                    Err(TryLockError::Error(error)) => return Err(error).at("lock", path.join("lock")),
+                },
+                // Being made or being published at this moment, or left without its lock: only
+                // what has not changed for an hour is certainly dead.
+                Err(_) => fs::metadata(&path)
+                    .and_then(|meta| meta.modified())
+                    .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 3600)),
+            };
+            if abandoned {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Content, Entry, KeyBuilder, Meta, Stack, Time, TreePath};
+
+    fn layer_with(staging: &Staging, name: &str, bytes: &[u8]) -> Layer {
+        fs::write(staging.files().unwrap().join(name), bytes).unwrap();
+        let meta = Meta::root_owned(0o644, Time::seconds(1));
+        Layer::of([(TreePath::new(name).unwrap(), Entry::file(Content::of(bytes), meta))])
+    }
+
+    #[test]
+    fn a_layer_is_found_again_by_its_key() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let key = KeyBuilder::new("test", 1).field("x", b"1").finish();
+        assert!(store.recall(&key).unwrap().is_none());
+        let staging = store.stage().unwrap();
+        let layer = layer_with(&staging, "a", b"hello");
+        let made = store.publish(staging, layer, &key, b"note").unwrap();
+        let (found, note) = store.recall(&key).unwrap().unwrap();
+        assert_eq!((found.id, note.as_slice()), (made.id, b"note".as_slice()));
+        let mut stack = Stack::default();
+        stack.push(found).unwrap();
+        let mut text = String::new();
+        stack.open(&Content::of(b"hello")).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        assert!(fs::read_dir(home.path().join("tmp")).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_damaged_index_is_a_miss_and_the_next_build_mends_it() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let key = KeyBuilder::new("test", 1).finish();
+        for _ in 0..2 {
+            let staging = store.stage().unwrap();
+            let layer = layer_with(&staging, "a", b"hello");
+            let made = store.publish(staging, layer, &key, b"").unwrap();
+            assert!(store.recall(&key).unwrap().is_some());
+            fs::write(made.directory().with_file_name("index"), b"rubbish").unwrap();
+            assert!(store.recall(&key).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn work_of_a_killed_run_is_swept_and_that_of_a_living_one_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let living = store.stage().unwrap();
+        let dead = home.path().join("tmp/1-1");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join("lock"), b"").unwrap();
+        Store::open(home.path()).unwrap();
+        assert!(living.path().is_dir() && !dead.exists());
+    }
+}
