@@ -1,6 +1,6 @@
 //! Layers on top of each other: the tree they make, and where its bytes lie.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -34,6 +34,78 @@ impl Stack {
         Ok(())
     }
 
+    /// Puts a layer on top whose meaning is settled by the package family's own rules (which
+    /// directory wins, which file is diverted) and not by overlay's: `meaning` says what becomes
+    /// of the tree, the layer brings the bytes.
+    ///
+    /// # Errors
+    /// Changes that do not fit the tree below.
+    pub fn push_as(&mut self, layer: StoredLayer, meaning: &Layer) -> Result<(), Error> {
+        self.tree.apply(meaning)?;
+        self.take(layer)
+    }
+
+    fn take(&mut self, layer: StoredLayer) -> Result<(), Error> {
+        let position =
+            u32::try_from(self.layers.len()).map_err(|_| Error::damaged("a stack", "it has too many layers"))?;
+        for (path, content) in layer.layer.files() {
+            self.places.entry(content.digest).or_insert_with(|| (position, path.clone()));
+        }
+        self.layers.push(layer);
+        Ok(())
+    }
+
+    /// What overlay would show of the layers' directories although the tree does not have it:
+    /// deletions live in indexes, so whoever mounts the directories has to make them. The topmost
+    /// path of each hidden subtree, in order.
+    pub fn hidden(&self) -> Vec<TreePath> {
+        let mut hidden = BTreeSet::new();
+        for (position, stored) in self.layers.iter().enumerate() {
+            for (path, change) in &stored.layer.changes {
+                match change {
+                    Change::Remove if self.tree.get(path).is_none() => {
+                        hidden.insert(path.clone());
+                    }
+                    Change::Replace(_) => {
+                        let earlier = self.layers.iter().take(position).flat_map(|below| below.layer.changes.keys());
+                        hidden.extend(earlier.filter(|p| p.is_below(path) && self.tree.get(p).is_none()).cloned());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let mut topmost: Vec<TreePath> = Vec::new();
+        for path in hidden {
+            let parent_shown = path.parent().is_none_or(|above| self.tree.get(&above).is_some_and(Entry::is_directory));
+            if parent_shown && !topmost.last().is_some_and(|above| path.is_below(above)) {
+                topmost.push(path);
+            }
+        }
+        topmost
+    }
+
+    /// The directories of which overlay would show other permissions than the tree says, because
+    /// a later layer ships them too: the topmost layer's show through.
+    pub fn misshown_directories(&self) -> Vec<(TreePath, Meta)> {
+        let mut shown: BTreeMap<&TreePath, u32> = BTreeMap::new();
+        for stored in &self.layers {
+            for (path, change) in &stored.layer.changes {
+                if let Change::Set(entry) | Change::Replace(entry) = change
+                    && entry.is_directory()
+                {
+                    shown.insert(path, plain_mode(entry));
+                }
+            }
+        }
+        shown
+            .into_iter()
+            .filter_map(|(path, mode)| {
+                let entry = self.tree.get(path)?;
+                (entry.is_directory() && plain_mode(entry) != mode).then(|| (path.clone(), entry.meta.clone()))
+            })
+            .collect()
+    }
+
     /// The tree that the layers make.
     pub fn tree(&self) -> &Tree {
         &self.tree
@@ -53,6 +125,27 @@ impl Stack {
         let (layer, path) = self.places.get(&content.digest).ok_or(Error::NoContent { digest: content.digest })?;
         let layer = self.layers.get(*layer as usize).ok_or(Error::NoContent { digest: content.digest })?;
         Ok(path.under(&layer.directory()))
+    }
+}
+
+/// The mode that a plain file or directory of the store has for an entry: readable and writable
+/// by its owner, without the bits that would be dangerous on the host (setuid, setgid, sticky).
+pub fn plain_mode(entry: &Entry) -> u32 {
+    let owner = if entry.is_directory() { 0o700 } else { 0o600 };
+    (entry.meta.mode & 0o777) | owner
+}
+
+/// Whether a plain file, directory or link of the store cannot say all that the entry does, so
+/// that it has to be made again on top of the mounted layers.
+pub fn needs_materialising(entry: &Entry) -> bool {
+    match entry.kind {
+        Kind::HardLink(_) | Kind::Socket => false,
+        Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo => true,
+        Kind::Symlink(_) => entry.meta.uid != 0 || entry.meta.gid != 0,
+        Kind::File(_) | Kind::Directory => {
+            let meta = &entry.meta;
+            meta.uid != 0 || meta.gid != 0 || meta.mode != plain_mode(entry) || !meta.xattrs.is_empty()
+        }
     }
 }
 
