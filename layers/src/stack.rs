@@ -6,8 +6,9 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use crate::error::IoContext;
+use crate::index::{Change, Layer};
 use crate::store::StoredLayer;
-use crate::{Blake3, Content, Contents, Error, Tree, TreePath};
+use crate::{Blake3, Content, Contents, Entry, Error, Kind, Meta, Tree, TreePath};
 
 /// Layers on top of each other, the bottom first.
 #[derive(Clone, Default)]
