@@ -1,0 +1,33 @@
+//! Reading a spec, in three passes.
+//!
+//! 1. [`read`]: text to a tree of values, each with its file, line and column ([`tree`]).
+//! 2. [`lower`]: tree to tree. The short form becomes the long one here; variables, templates and
+//!    merging will stand beside it.
+//! 3. [`typed`]: tree to [`typed::Spec`], what was written, as types ([`decode`]).
+//!
+//! [`resolve`] then makes a [`ResolvedSpec`] of it: what it means. Each pass collects every
+//! [`Problem`] it meets, and each problem keeps its place.
+
+pub mod choice;
+pub mod decode;
+pub mod lower;
+pub mod names;
+pub mod problem;
+pub mod read;
+pub mod resolve;
+pub mod resolved;
+pub mod scalar;
+pub mod tree;
+pub mod typed;
+pub mod written;
+
+mod copied;
+mod customized;
+mod encode;
+mod keys;
+mod unsupported;
+
+pub use problem::{Problem, Severity};
+pub use resolve::{KnownProviders, Surroundings, resolve};
+pub use resolved::ResolvedSpec;
+pub use typed::Spec;

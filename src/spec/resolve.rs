@@ -1,0 +1,395 @@
+//! Typed spec to resolved spec: defaults applied, paths made absolute, files read, and every
+//! combination that makes no sense refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::choice::{Architecture, Bootloader, Compression, Format, Stage, Variant};
+use super::decode::Located;
+use super::names::{FromText, Hostname, ImageName, Locale, OsName, PackageName, Timezone, UnitName};
+use super::problem::{Problem, Problems};
+use super::resolved::{self, Caches, Disk, Kernel, ResolvedSpec};
+use super::tree::Span;
+use super::typed::{PartitionRole, Spec};
+use super::written::PartitionSize;
+use super::{customized, keys};
+
+/// Default size of a disk in bytes. Sparse, and the root grows on the first boot; as large as what
+/// peers write for a minimal image (facts on default layouts).
+const DISK_BYTES_DEFAULT: u64 = 4 << 30;
+/// Default size of the EFI system partition in bytes: room for three kernels with their initrds
+/// (kernel-install keeps them there).
+const ESP_BYTES_DEFAULT: u64 = 512 << 20;
+/// Smallest EFI system partition in bytes: below 33 MiB FAT32 is not allowed, because it needs
+/// 65,525 clusters (Microsoft FAT specification, section 3.5).
+const ESP_BYTES_MIN: u64 = 34 << 20;
+/// Largest disk in bytes: the largest root that ext4 gets from us.
+const DISK_BYTES_MAX: u64 = 16 << 40;
+/// What partitions are aligned to, in bytes; as every partitioning tool does it.
+const ALIGNMENT_BYTES: u64 = 1 << 20;
+/// Longest label of a root file system in bytes (ext4 `s_volume_name`).
+const LABEL_BYTES_MAX: usize = 16;
+/// Default label of the root file system.
+const ROOT_LABEL_DEFAULT: &str = "root";
+
+/// The providers there are, each with the releases it knows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct KnownProviders(pub BTreeMap<String, Vec<String>>);
+
+/// What a spec is resolved against.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The spec's own directory, absolute: what its paths are relative to.
+    pub spec_directory: &'a Path,
+    /// Where the command runs, absolute: what `output.destination` is relative to.
+    pub current_directory: &'a Path,
+    /// The providers there are.
+    pub providers: &'a KnownProviders,
+}
+
+/// The finding of [`resolve`]: the spec where nothing is wrong, and the warnings.
+pub type Resolution = (ResolvedSpec, Vec<Problem>);
+
+/// Makes of a spec what it means.
+///
+/// # Errors
+/// Every problem found, warnings among them, in the order of their places.
+pub fn resolve(spec: &Spec, around: &Surroundings<'_>) -> Result<Resolution, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let resolved = assemble(spec, around, &mut problems);
+    match resolved {
+        Some(resolved) if !problems.has_errors() => Ok((resolved, problems.into_vec())),
+        _ => Err(problems.into_vec()),
+    }
+}
+
+fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> Option<ResolvedSpec> {
+    let base = &spec.image.base;
+    let custom = &spec.customizations;
+    provider(&base.os, &base.version, around.providers, problems);
+    let (formats, compression) = output(spec, problems);
+    let bootloader = bootloader(spec, problems);
+    let destination = spec.output.destination.as_ref().map_or("output", |d| d.value.as_str());
+    // All of these run whatever the others found: every problem at once.
+    let disk = disk(spec, problems);
+    let hostname = hostname(spec, problems);
+    let users = customized::users(&custom.users, around.spec_directory, problems);
+    let network = customized::network(&custom.network, problems);
+    let repositories = customized::repositories(&custom.repositories, around.spec_directory, problems);
+    let files = customized::files(&custom.files, around.spec_directory, problems);
+    let scripts = customized::scripts(&custom.scripts, around.spec_directory, problems);
+    let debconf = customized::debconf(&custom.debconf, problems);
+    let packages = packages(spec, problems);
+    let services = services(spec, problems);
+    let stages = stages(spec, problems);
+    Some(ResolvedSpec {
+        name: spec.image.name.value.clone(),
+        image_version: spec.image.version.clone(),
+        description: spec.image.description.clone(),
+        os: base.os.value.clone(),
+        os_version: base.version.value.clone(),
+        variant: base.r#type.unwrap_or(Variant::Minimal),
+        architecture: base.architecture.as_ref().map_or(Architecture::Amd64, |a| a.value),
+        hostname: hostname?,
+        locale: custom.locale.clone().or_else(|| Locale::from_text("C.UTF-8").ok())?,
+        timezone: custom.timezone.clone().or_else(|| Timezone::from_text("UTC").ok())?,
+        users,
+        network: network?,
+        kernel: Kernel {
+            package: spec.kernel.package.clone(),
+            version: spec.kernel.version.clone(),
+            cmdline: spec.kernel.cmdline.0.clone(),
+        },
+        bootloader,
+        disk,
+        repositories,
+        packages,
+        services,
+        files,
+        scripts,
+        debconf,
+        build_network: spec.build.network.unwrap_or(false),
+        formats,
+        compression,
+        stages,
+        caches: Caches {
+            packages: spec.build.cache.use_package_cache.unwrap_or(true),
+            images: spec.build.cache.use_image_cache.unwrap_or(true),
+        },
+        destination: around.current_directory.join(destination),
+        spec_directory: around.spec_directory.to_owned(),
+    })
+}
+
+fn provider(
+    os: &Located<OsName>,
+    version: &Located<super::names::VersionText>,
+    known: &KnownProviders,
+    problems: &mut Problems,
+) {
+    let Some(versions) = known.0.get(os.value.as_str()) else {
+        let message = format!("Provider '{}' is not configured in the global configuration", os.value);
+        let names: Vec<&str> = known.0.keys().map(String::as_str).collect();
+        let hint = match keys::nearest(os.value.as_str(), names.iter().copied()) {
+            Some(name) => format!("did you mean '{name}'?"),
+            None => format!("known providers: {}", names.join(", ")),
+        };
+        return problems.push(Problem::error(&os.span, message).hint(hint));
+    };
+    if !versions.iter().any(|known| known == version.value.as_str()) {
+        let message = format!("provider '{}' has no version '{}'", os.value, version.value);
+        let hint = format!("known versions: {}", versions.join(", "));
+        problems.push(Problem::error(&version.span, message).hint(hint));
+    }
+}
+
+fn bootloader(spec: &Spec, problems: &mut Problems) -> Bootloader {
+    match &spec.bootloader {
+        None => Bootloader::SystemdBoot,
+        Some(Located { value: Bootloader::Grub, span }) => {
+            let problem = Problem::error(span, "bootloader: grub is not supported yet");
+            problems.push(problem.hint("use systemd-boot, or none"));
+            Bootloader::Grub
+        }
+        Some(loader) => loader.value,
+    }
+}
+
+fn output(spec: &Spec, problems: &mut Problems) -> (Vec<Format>, Compression) {
+    let compression = spec.output.compression.as_ref().map_or(Compression::None, |c| c.value);
+    let mut formats = Vec::new();
+    for format in &spec.output.format.0 {
+        if formats.contains(&format.value) {
+            problems.push(Problem::warning(&format.span, format!("the format '{}' stands twice", format.value)));
+            continue;
+        }
+        formats.push(format.value);
+        if !format.value.is_supported() {
+            let problem = Problem::error(&format.span, format!("the format '{}' is not supported yet", format.value));
+            problems.push(problem.hint("use raw or qcow2"));
+        }
+        if !compression.fits(format.value) {
+            let message =
+                format!("Invalid combination of compression '{compression}' with format '{}'", format.value);
+            let fitting: Vec<&str> = Compression::ALL
+                .iter()
+                .filter(|compression| compression.fits(format.value))
+                .map(|compression| compression.as_str())
+                .collect();
+            let place = spec.output.compression.as_ref().map_or(&format.span, |c| &c.span);
+            let hint = format!("with {} use: {}", format.value, fitting.join(", "));
+            problems.push(Problem::error(place, message).hint(hint));
+        }
+    }
+    if formats.is_empty() {
+        formats.push(Format::Raw);
+    }
+    (formats, compression)
+}
+
+fn hostname(spec: &Spec, problems: &mut Problems) -> Option<Hostname> {
+    if let Some(hostname) = &spec.customizations.hostname {
+        return Some(hostname.clone());
+    }
+    // An image's name may hold what a host name may not.
+    let name: String = spec.image.name.value.as_str().replace(['_', '+', '~', '.'], "-");
+    let name = name.get(..name.len().min(63)).unwrap_or(&name).trim_matches('-').to_owned();
+    match Hostname::from_text(&name) {
+        Ok(hostname) => Some(hostname),
+        Err(why) => {
+            let message = format!("the image's name {name:?} does not make a host name: {why}");
+            problems.push(Problem::error(&spec.image.name.span, message).hint("set customizations.hostname"));
+            None
+        }
+    }
+}
+
+fn stages(spec: &Spec, problems: &mut Problems) -> BTreeSet<Stage> {
+    let Some(listed) = &spec.build.stages else {
+        return Stage::ALL.iter().copied().collect();
+    };
+    let stages: BTreeSet<Stage> = listed.value.iter().copied().collect();
+    if stages.is_empty() {
+        problems.push(Problem::error(&listed.span, "build.stages: no stage is left").hint("remove the key"));
+    }
+    // A stage takes what the one before it gives; only validate and configuration can be left out.
+    let last = stages.iter().next_back().copied();
+    for needed in [Stage::Packages, Stage::Compose] {
+        if last.is_some_and(|last| last > needed) && !stages.contains(&needed) {
+            let message = format!("build.stages: '{}' is missing, and later stages need it", needed.as_str());
+            problems.push(Problem::error(&listed.span, message));
+        }
+    }
+    if !listed.value.is_sorted() {
+        let problem = Problem::warning(&listed.span, "build.stages: stages always run in their own order");
+        problems.push(problem.hint("validate, packages, compose, configuration, finalize"));
+    }
+    stages
+}
+
+/// A list with what stands twice left out, each with a warning.
+fn once<T: Clone + Ord + std::fmt::Display>(list: &[Located<T>], what: &str, problems: &mut Problems) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    let mut kept = Vec::with_capacity(list.len());
+    for item in list {
+        if seen.insert(&item.value) {
+            kept.push(item.value.clone());
+        } else {
+            problems.push(Problem::warning(&item.span, format!("the {what} '{}' stands twice", item.value)));
+        }
+    }
+    kept
+}
+
+/// Refuses what stands in two lists that contradict each other.
+fn contradiction<T: Ord + std::fmt::Display>(
+    first: &[Located<T>],
+    second: &[Located<T>],
+    message: impl Fn(&T) -> String,
+    problems: &mut Problems,
+) {
+    let first: BTreeSet<&T> = first.iter().map(|item| &item.value).collect();
+    for item in second.iter().filter(|item| first.contains(&item.value)) {
+        problems.push(Problem::error(&item.span, message(&item.value)));
+    }
+}
+
+fn packages(spec: &Spec, problems: &mut Problems) -> resolved::Packages {
+    let written = &spec.customizations.packages;
+    contradiction(
+        &written.install,
+        &written.remove,
+        |name: &PackageName| format!("the package '{name}' is both to install and to remove"),
+        problems,
+    );
+    resolved::Packages {
+        install: once(&written.install, "package", problems),
+        remove: once(&written.remove, "package", problems),
+        recommends: written.recommends.unwrap_or(false),
+    }
+}
+
+fn services(spec: &Spec, problems: &mut Problems) -> resolved::Services {
+    let written = &spec.customizations.services;
+    for (first, second, words) in [
+        (&written.enabled, &written.disabled, "enabled and disabled"),
+        (&written.enabled, &written.masked, "enabled and masked"),
+    ] {
+        contradiction(first, second, |name: &UnitName| format!("the unit '{name}' is both {words}"), problems);
+    }
+    resolved::Services {
+        enabled: once(&written.enabled, "unit", problems),
+        disabled: once(&written.disabled, "unit", problems),
+        masked: once(&written.masked, "unit", problems),
+    }
+}
+
+/// Rounds a size down to whole MiB, with a warning; partitions lie on MiB.
+fn aligned(bytes: u64, span: &Span, problems: &mut Problems) -> u64 {
+    let rounded = bytes - bytes % ALIGNMENT_BYTES;
+    if rounded != bytes {
+        problems.push(Problem::warning(span, format!("rounded down to {} MiB", rounded >> 20)));
+    }
+    rounded
+}
+
+fn disk(spec: &Spec, problems: &mut Problems) -> Disk {
+    let written = &spec.disk;
+    let mut disk = Disk {
+        size: DISK_BYTES_DEFAULT,
+        esp_size: ESP_BYTES_DEFAULT,
+        root_size: None,
+        root_label: ROOT_LABEL_DEFAULT.to_owned(),
+    };
+    if let Some(size) = &written.size {
+        disk.size = aligned(size.value.0, &size.span, problems);
+        if disk.size > DISK_BYTES_MAX {
+            problems.push(Problem::error(&size.span, "disk.size: it is larger than 16TiB"));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for partition in &written.partitions {
+        let role = partition.value.r#type.value;
+        if !seen.insert(role) {
+            let message = format!("disk.partitions: '{}' stands twice", role.as_str());
+            problems.push(Problem::error(&partition.value.r#type.span, message));
+        }
+        partition_into(&mut disk, &partition.value, role, problems);
+    }
+    // The table before and behind the partitions takes 1 MiB each.
+    let needed = disk
+        .esp_size
+        .checked_add(disk.root_size.unwrap_or(ALIGNMENT_BYTES))
+        .and_then(|bytes| bytes.checked_add(2 * ALIGNMENT_BYTES));
+    if needed.is_none_or(|needed| needed > disk.size) {
+        let place = written.size.as_ref().map(|size| &size.span);
+        let place = place.or(written.partitions.first().map(|partition| &partition.span));
+        let message = match needed {
+            Some(needed) => format!(
+                "the partitions do not fit on the disk: {} MiB are missing",
+                needed.saturating_sub(disk.size).div_ceil(ALIGNMENT_BYTES)
+            ),
+            None => "the partitions do not fit on any disk".to_owned(),
+        };
+        problems.push(match place {
+            Some(span) => Problem::error(span, message).hint("make disk.size larger, or a partition smaller"),
+            None => Problem::error(&spec.image.name.span, message),
+        });
+    }
+    disk
+}
+
+fn partition_into(disk: &mut Disk, partition: &super::typed::Partition, role: PartitionRole, problems: &mut Problems) {
+    let own_filesystem = match role {
+        PartitionRole::Esp => "vfat",
+        PartitionRole::Root => "ext4",
+    };
+    if let Some(filesystem) = &partition.filesystem
+        && filesystem.value != own_filesystem
+    {
+        let message = format!("the file system '{}' for '{}' is not supported yet", filesystem.value, role.as_str());
+        problems.push(Problem::error(&filesystem.span, message).hint(format!("use {own_filesystem}")));
+    }
+    if let Some(label) = &partition.label {
+        let is_fine = !label.value.is_empty()
+            && label.value.len() <= LABEL_BYTES_MAX
+            && label.value.bytes().all(|b| b.is_ascii_graphic() && !b"\\\"/'".contains(&b));
+        if role == PartitionRole::Esp {
+            problems.push(Problem::error(&label.span, "only the root has a label yet"));
+        } else if is_fine {
+            disk.root_label = label.value.clone();
+        } else {
+            let message = format!("{:?} is not a label: at most {LABEL_BYTES_MAX} printable characters", label.value);
+            problems.push(Problem::error(&label.span, message));
+        }
+    }
+    let Some(size) = &partition.size else { return };
+    match (role, size.value) {
+        (PartitionRole::Root, PartitionSize::Rest) => disk.root_size = None,
+        (PartitionRole::Esp, PartitionSize::Rest) => {
+            problems.push(Problem::error(&size.span, "only the root can take the rest of the disk"));
+        }
+        (role, PartitionSize::Bytes(bytes)) => {
+            let bytes = aligned(bytes.0, &size.span, problems);
+            match role {
+                PartitionRole::Root if bytes == 0 => {
+                    problems.push(Problem::error(&size.span, "the root has no size"));
+                }
+                PartitionRole::Root => disk.root_size = Some(bytes),
+                PartitionRole::Esp if bytes < ESP_BYTES_MIN => {
+                    let message = format!("an ESP has at least {}MiB (FAT32)", ESP_BYTES_MIN >> 20);
+                    problems.push(Problem::error(&size.span, message));
+                }
+                PartitionRole::Esp => disk.esp_size = bytes,
+            }
+        }
+    }
+}
+
+/// The name that an image's files begin with: name, and version where there is one.
+pub fn artifact_stem(name: &ImageName, version: Option<&super::names::VersionText>) -> PathBuf {
+    match version {
+        Some(version) => PathBuf::from(format!("{name}-{version}")),
+        None => PathBuf::from(name.as_str()),
+    }
+}

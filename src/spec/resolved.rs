@@ -1,0 +1,301 @@
+//! What a spec means: every default applied, every path absolute, every file read to its digest.
+//!
+//! Every decision of a build is here, so that its digest is an honest cache key. What the tree
+//! and the disk hold depends on [`ResolvedSpec::content_digest`] only; what the artifacts are, on
+//! [`ResolvedSpec::digest`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use layers::{Content, TreePath};
+
+pub use super::choice::{
+    Architecture, Bootloader, Compression, DebconfType, Dhcp, Format, Stage, Variant,
+};
+pub use super::names::{
+    GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash,
+    RepositoryName, Timezone, UnitName, UserName, VariableName, VersionText,
+};
+pub use super::scalar::{IpPrefix, LinkAddress, Mode, Owner};
+
+/// A spec, resolved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResolvedSpec {
+    /// The image's name; its files are named by it.
+    pub name: ImageName,
+    /// The image's own version.
+    pub image_version: Option<VersionText>,
+    /// One line about it.
+    pub description: Option<String>,
+    /// The provider.
+    pub os: OsName,
+    /// Its release, as written.
+    pub os_version: VersionText,
+    /// How much the base holds.
+    pub variant: Variant,
+    /// The processor that it runs on.
+    pub architecture: Architecture,
+    /// Name of the machine.
+    pub hostname: Hostname,
+    /// System locale.
+    pub locale: Locale,
+    /// System time zone.
+    pub timezone: Timezone,
+    /// Users in the order of the spec; `root` may be among them.
+    pub users: Vec<User>,
+    /// Network interfaces.
+    pub network: Network,
+    /// Kernel package and command line.
+    pub kernel: Kernel,
+    /// What starts the kernel.
+    pub bootloader: Bootloader,
+    /// The disk's sizes.
+    pub disk: Disk,
+    /// Repositories beside the provider's own, in the order of the spec.
+    pub repositories: Vec<Repository>,
+    /// Packages wished for and unwished.
+    pub packages: Packages,
+    /// Units switched on and off.
+    pub services: Services,
+    /// Files to copy, in the order of the spec.
+    pub files: Vec<CopiedFile>,
+    /// Scripts, in the order they run.
+    pub scripts: Vec<Script>,
+    /// Answers to questions of packages, given before they are configured.
+    pub debconf: Vec<DebconfAnswer>,
+    /// Whether scripts in compose and configuration reach the network.
+    pub build_network: bool,
+    /// Formats of the finished image, each once, in the order of the spec.
+    pub formats: Vec<Format>,
+    /// How they are compressed.
+    pub compression: Compression,
+    /// The stages to run.
+    pub stages: BTreeSet<Stage>,
+    /// Which caches this build may use (not part of any digest).
+    pub caches: Caches,
+    /// Where the artifacts go, absolute (not part of any digest).
+    pub destination: PathBuf,
+    /// The spec's own directory, absolute (not part of any digest).
+    pub spec_directory: PathBuf,
+}
+
+/// A user, root included.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    /// Login name.
+    pub name: UserName,
+    /// The hash for shadow(5); `None`: no password lets anybody in (`!` or `*`).
+    pub password_hash: Option<PasswordHash>,
+    /// Lines of `authorized_keys`, each a whole key without a line end.
+    pub ssh_keys: Vec<String>,
+    /// Supplementary groups, in the order of the spec; created where the packages do not.
+    pub groups: Vec<GroupName>,
+    /// Login shell; `None`: the provider's default.
+    pub shell: Option<TreePath>,
+    /// Home directory; `None`: `/home/NAME`, or `/root`.
+    pub home: Option<TreePath>,
+    /// User id and id of the group of the same name; `None`: the next free one.
+    pub uid: Option<u32>,
+    /// Full name (the GECOS field of passwd(5)).
+    pub gecos: Option<String>,
+    /// What `sudo` allows.
+    pub sudo: Sudo,
+}
+
+/// What `sudo` allows a user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sudo {
+    /// Nothing beyond what the user's groups give.
+    No,
+    /// Everything, after the user's own password.
+    Password,
+    /// Everything, without a password.
+    NoPassword,
+}
+
+/// Network configuration, for systemd-networkd.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// One `.network` file each; empty: nothing is configured.
+    pub interfaces: Vec<Interface>,
+}
+
+/// One network interface, or all that match.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Names the configuration.
+    pub name: InterfaceName,
+    /// Which interfaces, by name pattern (`en*`).
+    pub match_name: Option<String>,
+    /// Which interface, by its address; at least one of the two is given.
+    pub match_mac: Option<LinkAddress>,
+    /// What it asks a DHCP server for.
+    pub dhcp: Dhcp,
+    /// Fixed addresses.
+    pub addresses: Vec<IpPrefix>,
+    /// Default routes.
+    pub gateways: Vec<IpAddr>,
+    /// Name servers.
+    pub dns: Vec<IpAddr>,
+    /// Search domains.
+    pub domains: Vec<Hostname>,
+    /// Largest packet in bytes.
+    pub mtu: Option<u32>,
+}
+
+/// Kernel package and command line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kernel {
+    /// The package; `None`: the provider's default for the variant.
+    pub package: Option<PackageName>,
+    /// What the kernel package's version must begin with (`6.12`); `None`: anything.
+    pub version: Option<VersionText>,
+    /// Words added to the provider's command line.
+    pub cmdline: Vec<String>,
+}
+
+/// Sizes of the disk and its partitions, in bytes, each a multiple of 1 MiB.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Disk {
+    /// The whole disk.
+    pub size: u64,
+    /// The EFI system partition.
+    pub esp_size: u64,
+    /// The root file system; `None`: the rest of the disk.
+    pub root_size: Option<u64>,
+    /// Label of the root file system, at most 16 bytes (ext4 `s_volume_name`).
+    pub root_label: String,
+}
+
+/// A repository beside the provider's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Repository {
+    /// Its name, by which lock and SBOM refer to it.
+    pub name: RepositoryName,
+    /// Base URL: http, https or file.
+    pub url: String,
+    /// Suites; `./` for a flat repository. Empty for rpm repositories.
+    pub suites: Vec<String>,
+    /// Components; empty for flat and rpm repositories.
+    pub components: Vec<String>,
+    /// The public keys that may sign it.
+    pub key: RepositoryKey,
+    /// Pin priority (apt_preferences(5)); `None`: the family's default.
+    pub priority: Option<i16>,
+}
+
+/// The keys that may sign a repository: never the machine's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RepositoryKey {
+    /// OpenPGP public keys, armored or binary.
+    Keyring(Vec<u8>),
+    /// The user's own words: `trusted: true`, no signature asked for.
+    TrustedUnsigned,
+}
+
+/// Packages wished for and unwished.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Packages {
+    /// Must be in the image; in the order of the spec, each once.
+    pub install: Vec<PackageName>,
+    /// Must not be in the image.
+    pub remove: Vec<PackageName>,
+    /// Whether recommended packages come along.
+    pub recommends: bool,
+}
+
+/// Units switched on and off, in the order of the spec, each once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Services {
+    /// Started at boot.
+    pub enabled: Vec<UnitName>,
+    /// Not started at boot.
+    pub disabled: Vec<UnitName>,
+    /// Cannot be started at all.
+    pub masked: Vec<UnitName>,
+}
+
+/// A file, link or directory copied into the image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CopiedFile {
+    /// As the spec names it, for messages and for the step's name.
+    pub source: String,
+    /// Where it goes in the image.
+    pub destination: TreePath,
+    /// Mode of every regular file; `None`: 0755 where its owner may execute the source, else 0644
+    /// (the builder's umask must not reach the image). Directories have 0755.
+    pub permissions: Option<Mode>,
+    /// Owner by name or number, in the image.
+    pub owner: Owner,
+    /// The source itself (at the root path) and, for a directory, all below it in path order.
+    pub entries: Vec<SourceEntry>,
+}
+
+/// One entry of a copied source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceEntry {
+    /// Where it lies below [`CopiedFile::destination`]; the root for the source itself.
+    pub path: TreePath,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// What a copied entry is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SourceKind {
+    /// A regular file of the builder's machine.
+    File {
+        /// Where it was read, absolute (not part of any digest).
+        origin: PathBuf,
+        /// Its bytes; whoever copies them checks this digest.
+        content: Content,
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// Text written in the spec itself.
+    Text(String),
+    /// A directory.
+    Directory,
+    /// A symbolic link, kept as it is.
+    Symlink(Vec<u8>),
+}
+
+/// A script that changes the image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Script {
+    /// As the spec names it, for messages.
+    pub path: String,
+    /// Where it was read, absolute (not part of any digest).
+    pub origin: PathBuf,
+    /// Its bytes; whoever runs it checks this digest.
+    pub content: Content,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// In the image (`true`), or on the build side with the image's tree at `$IMAGE_ROOT`.
+    pub run_in_chroot: bool,
+    /// Variables beside those every script has.
+    pub environment: BTreeMap<VariableName, String>,
+}
+
+/// An answer to a question of a package (debconf-set-selections(1)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DebconfAnswer {
+    /// The package that asks.
+    pub package: PackageName,
+    /// The question.
+    pub question: String,
+    /// Its type.
+    pub kind: DebconfType,
+    /// The answer, without line ends.
+    pub value: String,
+}
+
+/// Which caches a build may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caches {
+    /// Downloaded packages and the layers made of them.
+    pub packages: bool,
+    /// Finished images.
+    pub images: bool,
+}
