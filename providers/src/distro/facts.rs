@@ -1,0 +1,280 @@
+//! The shape of a provider file. Every field is a fact about a release; what follows from the
+//! facts is decided elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Architecture, Error, VolatilePath};
+use crate::repository::RepositoryId;
+
+/// The format of provider files that this program reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// One release of one distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distro {
+    /// The format of the file; [`FORMAT`].
+    pub format: u32,
+    /// The name that specs use, such as `debian`.
+    pub os: String,
+    /// The release that specs name, such as `13`: text, so that 24.10 is not 24.1.
+    pub version: String,
+    /// Other names of the release, such as `trixie`.
+    #[serde(default)]
+    pub aliases: BTreeSet<String>,
+    /// For people, such as `Debian 13 (trixie)`.
+    pub title: String,
+    /// The family of its packages.
+    pub family: Family,
+    /// Where its packages are, in order of preference.
+    pub repositories: Vec<RepositoryFacts>,
+    /// What it exists for.
+    pub architectures: BTreeMap<Architecture, ArchitectureFacts>,
+    /// The default packages of each variant that specs can name as `image.base.type`.
+    pub variants: BTreeMap<Variant, VariantFacts>,
+    /// The base set: the second cut point of the configure order (after the essential packages).
+    /// Names that a package set does not contain are passed over.
+    pub base_set: BTreeSet<String>,
+    /// Kernel packages.
+    pub kernel: Kernel,
+    /// Boot files and the kernel's command line.
+    pub boot: Boot,
+    /// How the initial ramdisk is made.
+    pub initramfs: Initramfs,
+    /// The file system that the release's own tools would make.
+    pub ext4: Ext4,
+    /// Directories that the release has merged into /usr: the link's name and where it points,
+    /// both relative to the root.
+    #[serde(default)]
+    pub merged_usr: BTreeMap<String, String>,
+    /// Questions answered before packages are configured.
+    #[serde(default)]
+    pub debconf: Vec<DebconfAnswer>,
+    /// What must not be in an image as it was left behind.
+    #[serde(default)]
+    pub volatile: Vec<VolatilePath>,
+}
+
+/// A family of packages: what there is code for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Family {
+    /// dpkg and apt.
+    Deb,
+}
+
+/// What kind of base a spec asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// What a machine needs to boot and to be reached.
+    Minimal,
+    /// What people expect on a server that they log in to.
+    Server,
+}
+
+impl Variant {
+    /// The name that specs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// One repository of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepositoryFacts {
+    /// Its name in locks and messages.
+    pub id: RepositoryId,
+    /// The canonical URL, without a trailing slash.
+    pub url: String,
+    /// Its suites.
+    pub suites: Vec<String>,
+    /// Its components.
+    pub components: Vec<String>,
+    /// Only for these architectures; for all of the release's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architectures: Option<BTreeSet<Architecture>>,
+    /// The file with its signing keys, below `keys/`; absent when the program has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
+    /// Fingerprints of primary keys, upper-case hexadecimal. Of the key file, only these count.
+    #[serde(default)]
+    pub fingerprints: BTreeSet<String>,
+    /// Where the owner publishes the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_url: Option<String>,
+    /// Which entries of the machine's own package configuration are mirrors of this repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorRule>,
+}
+
+/// How to tell that an entry of the machine's package configuration is a mirror of a repository:
+/// its suite without the release name has this form, or its URL's path ends so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorRule {
+    /// The machine's own `ID` (os-release) for which this may hold.
+    pub os: String,
+    /// Release names of that distribution: a suite is one of them plus `suffixes`.
+    pub releases: BTreeSet<String>,
+    /// What may follow the release name in a suite, such as an empty text or `-updates`.
+    pub suffixes: BTreeSet<String>,
+}
+
+/// What depends on the architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchitectureFacts {
+    /// What `uname -m` says, such as `x86_64`.
+    pub machine: String,
+    /// The kernel package taken when the spec names none.
+    pub kernel: String,
+    /// The partition type of the root file system by its name in the Discoverable Partitions
+    /// Specification, such as `root-x86-64`.
+    pub root_type: String,
+    /// What UEFI calls the machine in file names, such as `x64` (UEFI 2.10, section 3.5.1.1).
+    pub efi_suffix: String,
+}
+
+/// The default packages of a variant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantFacts {
+    /// For people.
+    pub description: String,
+    /// Their names.
+    pub packages: BTreeSet<String>,
+}
+
+/// Kernel packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// Names of packages that are, or stand for, kernels; a trailing `*` stands for any rest.
+    pub packages: Vec<String>,
+    /// The kernel meant for virtual machines, per architecture, where there is one.
+    #[serde(default)]
+    pub cloud: BTreeMap<Architecture, String>,
+}
+
+impl Kernel {
+    /// Whether a package of this name is a kernel.
+    pub fn matches(&self, name: &str) -> bool {
+        self.packages.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == pattern,
+        })
+    }
+}
+
+/// Boot files and the kernel's command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// The package that holds the boot loader's file.
+    pub package: String,
+    /// Path of the boot loader in the image; `{efi}` stands for
+    /// [`ArchitectureFacts::efi_suffix`].
+    pub loader: String,
+    /// Where packages put the kernel image in the image; `{release}` stands for the kernel release.
+    pub kernel: String,
+    /// Where the generator puts the initial ramdisk; `{release}` likewise.
+    pub initrd: String,
+    /// The kernel's command line, without the root file system.
+    pub cmdline: Vec<String>,
+}
+
+/// How the initial ramdisk is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Initramfs {
+    /// The generator's package, installed with a kernel.
+    pub package: String,
+    /// The command that makes it, run in the image; `{release}` stands for the kernel release and
+    /// `{initrd}` for [`Boot::initrd`].
+    pub command: Vec<String>,
+    /// The command that packages call to have it made, which waits until the end of compose.
+    pub deferred: String,
+}
+
+/// What the release's own mke2fs would make of a file system of 512 MiB or more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ext4 {
+    /// The version of e2fsprogs that this is the configuration of.
+    pub e2fsprogs: String,
+    /// Feature names as mke2fs.conf(5) spells them: `base_features` and those of `ext4`.
+    pub features: BTreeSet<String>,
+    /// Bytes per block.
+    pub block_size: u32,
+    /// Bytes per inode.
+    pub inode_size: u32,
+    /// Bytes of file system per inode.
+    pub inode_ratio: u32,
+    /// Default mount options.
+    pub mount_options: BTreeSet<String>,
+}
+
+/// A question answered before packages are configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DebconfAnswer {
+    /// The package that asks.
+    pub package: String,
+    /// The question's name.
+    pub question: String,
+    /// Its type, such as `boolean`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The answer.
+    pub value: String,
+    /// Why it is given.
+    pub why: String,
+}
+
+impl Distro {
+    /// The facts about one architecture.
+    ///
+    /// # Errors
+    /// [`Error::UnknownArchitecture`] names those there are.
+    pub fn architecture(&self, wanted: &Architecture) -> Result<&ArchitectureFacts, Error> {
+        self.architectures.get(wanted).ok_or_else(|| Error::UnknownArchitecture {
+            os: self.os.clone(),
+            version: self.version.clone(),
+            architecture: wanted.clone(),
+            known: self.architectures.keys().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// The repositories that serve an architecture.
+    pub fn repositories_for<'a>(
+        &'a self,
+        architecture: &'a Architecture,
+    ) -> impl Iterator<Item = &'a RepositoryFacts> + 'a {
+        self.repositories.iter().filter(move |repository| match &repository.architectures {
+            Some(only) => only.contains(architecture),
+            None => true,
+        })
+    }
+
+    /// Path of the boot loader's file in the image, without a leading slash.
+    ///
+    /// # Errors
+    /// [`Error::UnknownArchitecture`].
+    pub fn loader_path(&self, architecture: &Architecture) -> Result<String, Error> {
+        let facts = self.architecture(architecture)?;
+        Ok(self.boot.loader.replace("{efi}", &facts.efi_suffix).trim_start_matches('/').to_owned())
+    }
+
+    /// The default packages of a variant; empty when the release does not have the variant.
+    pub fn default_packages(&self, variant: Variant) -> BTreeSet<String> {
+        self.variants.get(&variant).map(|facts| facts.packages.clone()).unwrap_or_default()
+    }
+}

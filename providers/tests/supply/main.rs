@@ -1,0 +1,9 @@
+//! Trust, fetching and repositories against real tools and a server that misbehaves on demand.
+
+mod archive;
+mod attacks;
+mod downloads;
+mod live;
+mod referee;
+mod server;
+mod signatures;
