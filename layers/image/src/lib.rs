@@ -5,15 +5,19 @@
 //! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
 
+mod bytes;
 pub mod compress;
 pub mod disk;
 pub mod error;
 pub mod ext4;
 pub mod fat;
+pub mod medium;
 pub mod qcow2;
 pub mod raw;
 pub mod stream;
 pub mod vhd;
+mod workers;
 
 pub use error::Error;
+pub use medium::{HostFile, Medium, Window};
 pub use stream::{Sink, Source};
