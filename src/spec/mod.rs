@@ -10,6 +10,7 @@
 
 pub mod choice;
 pub mod decode;
+pub mod load;
 pub mod lower;
 pub mod names;
 pub mod problem;
@@ -22,11 +23,12 @@ pub mod typed;
 pub mod written;
 
 mod copied;
-mod customized;
+pub(crate) mod customized;
 mod encode;
 mod keys;
 mod unsupported;
 
+pub use load::{load, parse};
 pub use problem::{Problem, Severity};
 pub use resolve::{KnownProviders, Surroundings, resolve};
 pub use resolved::ResolvedSpec;

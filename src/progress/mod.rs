@@ -1,0 +1,281 @@
+//! What a build tells while it runs: events, and the reporters that show them.
+//!
+//! The pipeline reports; it never prints. Which reporter listens is decided by the command line:
+//! bars on a terminal ([`bars`]), lines off it ([`plain`]), JSON for machines ([`json`]).
+
+pub mod bars;
+pub mod json;
+pub mod plain;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::config::LogLevel;
+use crate::spec::choice::Stage;
+
+/// How a stage or step came to its result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was done.
+    Built,
+    /// The same was done before, and its result was at hand.
+    Reused,
+    /// Its result came from elsewhere.
+    Fetched,
+    /// It was left out, as asked.
+    Skipped,
+    /// It did not succeed.
+    Failed,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Reused => "reused",
+            Self::Fetched => "fetched",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What the numbers of a task count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things: packages, files.
+    Items,
+}
+
+/// Names a task among those of one process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct TaskId(u64);
+
+/// Something that happened. Serialised, it is one line of `--progress json`; see
+/// `docs/progress.md`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A stage begins.
+    StageStarted {
+        /// Which.
+        stage: &'a str,
+    },
+    /// A stage is over.
+    StageEnded {
+        /// Which.
+        stage: &'a str,
+        /// How.
+        outcome: Outcome,
+        /// Why so, as a fragment: "customizations.packages.install gained nginx".
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<&'a str>,
+    },
+    /// A step of a stage is over.
+    StepEnded {
+        /// The stage.
+        stage: &'a str,
+        /// The step.
+        step: &'a str,
+        /// How.
+        outcome: Outcome,
+        /// Why so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<&'a str>,
+    },
+    /// Work whose end can be foreseen begins.
+    TaskStarted {
+        /// Which.
+        task: TaskId,
+        /// What is done, as a phrase: "downloading packages".
+        title: &'a str,
+        /// What is counted.
+        unit: Unit,
+        /// How much there is to do; absent: nobody knows yet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+    },
+    /// Some of it is done.
+    TaskAdvanced {
+        /// Which.
+        task: TaskId,
+        /// How much of it so far.
+        done: u64,
+    },
+    /// It is over, done or not.
+    TaskEnded {
+        /// Which.
+        task: TaskId,
+    },
+    /// A line that a program printed in the sandbox.
+    Output {
+        /// Which program: a package or a script.
+        source: &'a str,
+        /// The line, without its end.
+        line: &'a str,
+    },
+    /// Something that a person should know.
+    Message {
+        /// How much it matters.
+        level: Level,
+        /// What it is.
+        text: &'a str,
+    },
+    /// A finished file.
+    Artifact {
+        /// Where it is.
+        path: &'a Path,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+}
+
+/// How much a message matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For whoever looks for a fault.
+    Debug,
+    /// For everybody.
+    Info,
+    /// Something may be wrong.
+    Warn,
+    /// Something is wrong.
+    Error,
+}
+
+impl Level {
+    /// Whether it is told at a log level.
+    pub fn is_told_at(self, level: LogLevel) -> bool {
+        let own = match self {
+            Self::Debug => LogLevel::Debug,
+            Self::Info => LogLevel::Info,
+            Self::Warn => LogLevel::Warn,
+            Self::Error => LogLevel::Error,
+        };
+        own >= level
+    }
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Shows events, or keeps them; called from any thread.
+pub trait Reporter: Send + Sync {
+    /// Takes one event.
+    fn report(&self, event: &Event<'_>);
+
+    /// A stage begins.
+    fn stage_started(&self, stage: Stage) {
+        self.report(&Event::StageStarted { stage: stage.as_str() });
+    }
+
+    /// A stage is over.
+    fn stage_ended(&self, stage: Stage, outcome: Outcome, why: Option<&str>) {
+        self.report(&Event::StageEnded { stage: stage.as_str(), outcome, why });
+    }
+
+    /// A step of a stage is over.
+    fn step_ended(&self, stage: Stage, step: &str, outcome: Outcome, why: Option<&str>) {
+        self.report(&Event::StepEnded { stage: stage.as_str(), step, outcome, why });
+    }
+
+    /// A line that a program printed.
+    fn output(&self, source: &str, line: &str) {
+        self.report(&Event::Output { source, line });
+    }
+
+    /// Something for everybody.
+    fn info(&self, text: &str) {
+        self.report(&Event::Message { level: Level::Info, text });
+    }
+
+    /// Something may be wrong.
+    fn warn(&self, text: &str) {
+        self.report(&Event::Message { level: Level::Warn, text });
+    }
+
+    /// Something for whoever looks for a fault.
+    fn debug(&self, text: &str) {
+        self.report(&Event::Message { level: Level::Debug, text });
+    }
+}
+
+/// Shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event<'_>) {}
+}
+
+/// Ids of tasks: one process, one sequence.
+static NEXT_TASK: AtomicU64 = AtomicU64::new(1);
+
+/// Work whose end can be foreseen; it ends when this is dropped.
+pub struct Task {
+    reporter: Arc<dyn Reporter>,
+    id: TaskId,
+    done: AtomicU64,
+}
+
+impl Task {
+    /// Begins one. `title` is a phrase: "downloading packages".
+    pub fn start(reporter: &Arc<dyn Reporter>, title: &str, unit: Unit, total: Option<u64>) -> Self {
+        let id = TaskId(NEXT_TASK.fetch_add(1, Ordering::Relaxed));
+        reporter.report(&Event::TaskStarted { task: id, title, unit, total });
+        Self { reporter: Arc::clone(reporter), id, done: AtomicU64::new(0) }
+    }
+
+    /// So much more is done; from any thread.
+    pub fn advance(&self, more: u64) {
+        let done = self.done.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+        self.reporter.report(&Event::TaskAdvanced { task: self.id, done });
+    }
+
+    /// So much in all is done.
+    pub fn set(&self, done: u64) {
+        self.done.store(done, Ordering::Relaxed);
+        self.reporter.report(&Event::TaskAdvanced { task: self.id, done });
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.reporter.report(&Event::TaskEnded { task: self.id });
+    }
+}
+
+/// Text from a program or an archive, fit for a terminal: control characters are shown as one
+/// mark each, so that no line moves the cursor or changes the title.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// A number of bytes as people read it.
+pub(crate) fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
