@@ -60,6 +60,9 @@ features! {
     METADATA_CSUM = "metadata_csum", READ_ONLY_COMPATIBLE, 0x400;
 }
 
+/// Blocks from which on there is a journal (libext2fs, ext2fs_default_journal_size).
+pub(super) const JOURNAL_FROM: u64 = 2048;
+
 /// A set of features.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Features {
@@ -125,6 +128,19 @@ impl Features {
     /// Whether a feature is among them.
     pub fn has(&self, feature: Feature) -> bool {
         self.words[feature.word] & feature.bit != 0
+    }
+
+    /// Those that a file system of so many blocks can have, as mke2fs drops them: below 2048 blocks
+    /// there is no room for a journal; past 2^32 the resize inode cannot map.
+    pub(super) fn at(self, blocks: u64) -> Self {
+        let mut features = self;
+        if blocks < JOURNAL_FROM {
+            features = features.without(Feature::HAS_JOURNAL).without(Feature::ORPHAN_FILE);
+        }
+        if blocks > u64::from(u32::MAX) {
+            features = features.without(Feature::RESIZE_INODE);
+        }
+        features
     }
 
     /// Whether group descriptors have checksums, which also lets groups stay unwritten.

@@ -1,6 +1,7 @@
 //! How a file system of a given size is divided into groups (ext4 docs, "Layout"; the formulas are
 //! mke2fs's, so that sizes and counts are what it would choose).
 
+use super::features::JOURNAL_FROM;
 use super::{Feature, Features, Options, unsupported};
 use crate::Error;
 
@@ -14,7 +15,8 @@ const LAST_GROUP_SPARE: u64 = 50;
 const GROWTH: u64 = 1024;
 
 /// Blocks below which a journal has so many blocks (libext2fs, ext2fs_default_journal_size).
-pub(super) const JOURNAL_CLASSES: [(u64, u32); 8] = [
+pub(super) const JOURNAL_CLASSES: [(u64, u32); 9] = [
+    (JOURNAL_FROM, 0),
     (32 << 10, 1024),
     (256 << 10, 4096),
     (512 << 10, 8192),
@@ -67,7 +69,7 @@ fn too_small(options: &Options) -> Error {
 impl Geometry {
     /// Divides `options.size` bytes so that there are at least `inodes` inodes.
     pub fn new(options: &Options, inodes: u32) -> Result<Self, Error> {
-        let mut features = options.features;
+        let features = options.features_at_size();
         let block_size = options.block_bytes();
         let first_block = u32::from(block_size == 1024);
         let group_blocks = block_size * 8;
@@ -82,8 +84,6 @@ impl Geometry {
                     "more than 2^32 - 1 blocks need the feature 64bit",
                 ));
             }
-            // The resize inode maps by 32-bit block numbers; mke2fs drops it here too.
-            features = features.without(Feature::RESIZE_INODE);
         }
         let descriptor_size = if features.has(Feature::BITS_64) { 64 } else { 32 };
         let per_block = block_size / descriptor_size;
@@ -97,7 +97,7 @@ impl Geometry {
             } else {
                 0
             };
-            let (group_inodes, table_blocks) = inode_table(options, blocks, groups, block_size, inodes)?;
+            let (group_inodes, table_blocks) = inode_table(options, groups, block_size, inodes)?;
             let geometry = Self {
                 block_size,
                 first_block,
@@ -171,10 +171,6 @@ impl Geometry {
         if !self.features.has(Feature::HAS_JOURNAL) {
             return None;
         }
-        // Below this mke2fs makes no journal (JBD2_MIN_JOURNAL_BLOCKS, twice).
-        if self.blocks < 2048 {
-            return None;
-        }
         JOURNAL_CLASSES.iter().find(|(end, _)| self.blocks < *end).map(|(_, journal)| *journal)
     }
 
@@ -209,8 +205,9 @@ fn reserved_blocks(
 }
 
 /// Inodes of a group, and the blocks that hold them.
-fn inode_table(options: &Options, blocks: u64, groups: u32, block_size: u32, needed: u32) -> Result<(u32, u32), Error> {
-    let by_ratio = blocks * u64::from(block_size) / options.ratio();
+fn inode_table(options: &Options, groups: u32, block_size: u32, needed: u32) -> Result<(u32, u32), Error> {
+    // By the whole size: mke2fs counts them before it may leave out the last group.
+    let by_ratio = options.size / options.ratio();
     let wanted = by_ratio.min(u64::from(u32::MAX)).max(16).div_ceil(u64::from(groups));
     let per_block = u64::from(block_size / options.inode_size);
     // Whole blocks, and whole bytes of the bitmap: mke2fs rounds up to the one, then down to the other.

@@ -117,7 +117,7 @@ pub(super) fn take(tree: &Tree, options: &Options) -> Result<Inventory, Error> {
         bad_blocks.mtime = options.created;
     }
     let mut orphans = None;
-    if options.features.has(Feature::ORPHAN_FILE) {
+    if options.features_at_size().has(Feature::ORPHAN_FILE) {
         inodes.push(Inode::reserved());
         orphans = Some(FIRST_FREE_INODE);
     }

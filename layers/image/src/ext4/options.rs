@@ -108,6 +108,11 @@ impl Options {
         }
     }
 
+    /// The features that a file system of this size can have.
+    pub(super) fn features_at_size(&self) -> Features {
+        self.features.at(self.size / u64::from(self.block_bytes()))
+    }
+
     /// Bytes for which there is one inode.
     pub(super) fn ratio(&self) -> u64 {
         self.inode_ratio.unwrap_or(class(self.size).inode_ratio).max(1024)

@@ -139,7 +139,7 @@ pub fn minimum_size(tree: &Tree, options: &Options) -> Result<u64, Error> {
 fn least(tree: &Tree, sized: &Options, among: Range<u64>) -> Result<Option<u64>, Error> {
     let block = u64::from(sized.block_bytes());
     let at = |blocks: u64| Options { size: blocks * block, ..sized.clone() };
-    let inventory = inventory::take(tree, sized)?;
+    let inventory = inventory::take(tree, &at(among.end - 1))?;
     let blocks = inventory.blocks();
     let inodes = u32::try_from(inventory.inodes.len()).map_err(|_| Error::Overflow("the inodes of a tree"))?;
     if blocks >= among.end {
@@ -169,7 +169,7 @@ fn least(tree: &Tree, sized: &Options, among: Range<u64>) -> Result<Option<u64>,
     for size in (high..among.end).step_by(8).take(1024) {
         match settle(inventory, &at(size)) {
             Ok(_) => return Ok(Some(size * block)),
-            Err(Error::TooSmall { .. }) => inventory = inventory::take(tree, sized)?,
+            Err(Error::TooSmall { .. }) => inventory = inventory::take(tree, &at(size))?,
             Err(error) => return Err(error),
         }
     }
