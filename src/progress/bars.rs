@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::LogLevel;
 
 use super::plain::line;
-use super::{Event, Level, Reporter, TaskId, Unit, printable};
+use super::{Event, Level, Reporter, Unit, printable};
 
 /// How often the bars are drawn, times a second.
 const DRAWS_PER_SECOND: u8 = 12;
@@ -27,7 +27,7 @@ pub struct Bars {
 #[derive(Default)]
 struct State {
     stage: Option<(ProgressBar, Instant)>,
-    tasks: BTreeMap<TaskId, ProgressBar>,
+    tasks: BTreeMap<String, ProgressBar>,
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -55,7 +55,12 @@ impl Bars {
         }
     }
 
-    /// A bar's handle for whoever else writes to the terminal.
+    fn remove(&self, bar: &ProgressBar) {
+        bar.finish_and_clear();
+        self.bars.remove(bar);
+    }
+
+    /// Runs `step` while no bar is drawn, for whoever else writes to the terminal.
     pub fn suspend<T>(&self, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         self.bars.suspend(step)
     }
@@ -73,16 +78,22 @@ impl Reporter for Bars {
                 state.stage = Some((bar, Instant::now()));
             }
             Event::StageEnded { .. } => {
+                for (_, bar) in std::mem::take(&mut state.tasks) {
+                    self.remove(&bar);
+                }
                 let elapsed = state.stage.take().map(|(bar, started)| {
-                    bar.finish_and_clear();
-                    self.bars.remove(&bar);
+                    self.remove(&bar);
                     started.elapsed()
                 });
                 if let Some(text) = line(event, self.level, elapsed) {
                     self.say(&text);
                 }
             }
-            Event::TaskStarted { task, title, unit, total } if is_shown => {
+            Event::TaskAdvanced { title, unit, done, total } if is_shown => {
+                if let Some(bar) = state.tasks.get(*title) {
+                    bar.set_position(*done);
+                    return;
+                }
                 let template = match (unit, total) {
                     (_, None) => ENDLESS,
                     (Unit::Bytes, Some(_)) => BYTES,
@@ -91,17 +102,12 @@ impl Reporter for Bars {
                 let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
                 let bar = self.bars.add(bar.with_style(style(template)));
                 bar.set_message(printable(title));
-                state.tasks.insert(*task, bar);
+                bar.set_position(*done);
+                state.tasks.insert((*title).to_owned(), bar);
             }
-            Event::TaskAdvanced { task, done } => {
-                if let Some(bar) = state.tasks.get(task) {
-                    bar.set_position(*done);
-                }
-            }
-            Event::TaskEnded { task } => {
-                if let Some(bar) = state.tasks.remove(task) {
-                    bar.finish_and_clear();
-                    self.bars.remove(&bar);
+            Event::TaskEnded { title } => {
+                if let Some(bar) = state.tasks.remove(*title) {
+                    self.remove(&bar);
                 }
             }
             other => {

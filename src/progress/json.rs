@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::LogLevel;
 
-use super::{Event, Level, Reporter, TaskId};
+use super::{Event, Level, Reporter};
 
 /// How often one task's advance is told: a reader draws a bar with it, no more.
 const ADVANCE_EVERY: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ pub struct Json<W> {
 
 struct State<W> {
     out: W,
-    told: BTreeMap<TaskId, Instant>,
+    told: BTreeMap<String, Instant>,
 }
 
 /// A line: the event, and when it happened.
@@ -49,15 +49,20 @@ impl<W: Write + Send> Reporter for Json<W> {
         let is_told = match event {
             Event::Message { level, .. } => level.is_told_at(self.level),
             Event::Output { .. } => Level::Debug.is_told_at(self.level),
-            Event::TaskAdvanced { task, .. } => {
-                let is_due = state.told.get(task).is_none_or(|told| now - *told >= ADVANCE_EVERY);
+            Event::TaskAdvanced { title, done, total, .. } => {
+                let told = state.told.get(*title).copied();
+                let is_due = told.is_none_or(|told| now - told >= ADVANCE_EVERY) || *total == Some(*done);
                 if is_due {
-                    state.told.insert(*task, now);
+                    state.told.insert((*title).to_owned(), now);
                 }
                 is_due
             }
-            Event::TaskEnded { task } => {
-                state.told.remove(task);
+            Event::TaskEnded { title } => {
+                state.told.remove(*title);
+                true
+            }
+            Event::StageEnded { .. } => {
+                state.told.clear();
                 true
             }
             _ => true,
@@ -92,7 +97,7 @@ mod tests {
             task.advance(1);
         }
         drop(task);
-        shared.output("libc6", "not at this level");
+        shared.line("libc6", "not at this level");
         shared.stage_ended(Stage::Compose, Outcome::Built, None);
         let state = reporter.state.lock().unwrap();
         let text = String::from_utf8(state.out.clone()).unwrap();

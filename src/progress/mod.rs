@@ -55,10 +55,6 @@ pub enum Unit {
     Items,
 }
 
-/// Names a task among those of one process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct TaskId(u64);
-
 /// Something that happened. Serialised, it is one line of `--progress json`; see
 /// `docs/progress.md`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -80,41 +76,33 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<&'a str>,
     },
-    /// A step of a stage is over.
+    /// A step of the running stage is over.
     StepEnded {
-        /// The stage.
-        stage: &'a str,
         /// The step.
         step: &'a str,
         /// How.
         outcome: Outcome,
-        /// Why so.
+        /// How long it took, in seconds.
         #[serde(skip_serializing_if = "Option::is_none")]
-        why: Option<&'a str>,
+        took: Option<f64>,
     },
-    /// Work whose end can be foreseen begins.
-    TaskStarted {
-        /// Which.
-        task: TaskId,
+    /// Work whose end can be foreseen begins or goes on. Its title tells it from others that run
+    /// at the same time.
+    TaskAdvanced {
         /// What is done, as a phrase: "downloading packages".
         title: &'a str,
         /// What is counted.
         unit: Unit,
+        /// How much of it is done.
+        done: u64,
         /// How much there is to do; absent: nobody knows yet.
         #[serde(skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
     },
-    /// Some of it is done.
-    TaskAdvanced {
-        /// Which.
-        task: TaskId,
-        /// How much of it so far.
-        done: u64,
-    },
-    /// It is over, done or not.
+    /// It is over, done or not; the end of a stage ends all of its tasks.
     TaskEnded {
         /// Which.
-        task: TaskId,
+        title: &'a str,
     },
     /// A line that a program printed in the sandbox.
     Output {
@@ -191,13 +179,24 @@ pub trait Reporter: Send + Sync {
         self.report(&Event::StageEnded { stage: stage.as_str(), outcome, why });
     }
 
-    /// A step of a stage is over.
-    fn step_ended(&self, stage: Stage, step: &str, outcome: Outcome, why: Option<&str>) {
-        self.report(&Event::StepEnded { stage: stage.as_str(), step, outcome, why });
+    /// A step of the running stage is over, after so many seconds.
+    fn step(&self, title: &str, reused: bool, seconds: f64) {
+        let outcome = if reused { Outcome::Reused } else { Outcome::Built };
+        self.report(&Event::StepEnded { step: title, outcome, took: (!reused).then_some(seconds) });
+    }
+
+    /// So many of so many things are done.
+    fn items(&self, title: &str, done: u64, total: u64) {
+        self.report(&Event::TaskAdvanced { title, unit: Unit::Items, done, total: Some(total) });
+    }
+
+    /// So many of so many bytes are done.
+    fn bytes(&self, title: &str, done: u64, total: u64) {
+        self.report(&Event::TaskAdvanced { title, unit: Unit::Bytes, done, total: Some(total) });
     }
 
     /// A line that a program printed.
-    fn output(&self, source: &str, line: &str) {
+    fn line(&self, source: &str, line: &str) {
         self.report(&Event::Output { source, line });
     }
 
@@ -225,40 +224,44 @@ impl Reporter for Silent {
     fn report(&self, _: &Event<'_>) {}
 }
 
-/// Ids of tasks: one process, one sequence.
-static NEXT_TASK: AtomicU64 = AtomicU64::new(1);
-
 /// Work whose end can be foreseen; it ends when this is dropped.
 pub struct Task {
     reporter: Arc<dyn Reporter>,
-    id: TaskId,
+    title: String,
+    unit: Unit,
+    total: Option<u64>,
     done: AtomicU64,
 }
 
 impl Task {
     /// Begins one. `title` is a phrase: "downloading packages".
     pub fn start(reporter: &Arc<dyn Reporter>, title: &str, unit: Unit, total: Option<u64>) -> Self {
-        let id = TaskId(NEXT_TASK.fetch_add(1, Ordering::Relaxed));
-        reporter.report(&Event::TaskStarted { task: id, title, unit, total });
-        Self { reporter: Arc::clone(reporter), id, done: AtomicU64::new(0) }
+        let reporter = Arc::clone(reporter);
+        let task = Self { reporter, title: title.to_owned(), unit, total, done: AtomicU64::new(0) };
+        task.tell(0);
+        task
+    }
+
+    fn tell(&self, done: u64) {
+        let event = Event::TaskAdvanced { title: &self.title, unit: self.unit, done, total: self.total };
+        self.reporter.report(&event);
     }
 
     /// So much more is done; from any thread.
     pub fn advance(&self, more: u64) {
-        let done = self.done.fetch_add(more, Ordering::Relaxed).saturating_add(more);
-        self.reporter.report(&Event::TaskAdvanced { task: self.id, done });
+        self.tell(self.done.fetch_add(more, Ordering::Relaxed).saturating_add(more));
     }
 
     /// So much in all is done.
     pub fn set(&self, done: u64) {
         self.done.store(done, Ordering::Relaxed);
-        self.reporter.report(&Event::TaskAdvanced { task: self.id, done });
+        self.tell(done);
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.reporter.report(&Event::TaskEnded { task: self.id });
+        self.reporter.report(&Event::TaskEnded { title: &self.title });
     }
 }
 

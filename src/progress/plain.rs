@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::LogLevel;
 
-use super::{Event, Level, Outcome, Reporter, TaskId, Unit, human_bytes, printable};
+use super::{Event, Level, Outcome, Reporter, Unit, human_bytes, printable};
 
 /// How often a long task gives a sign of life in a log.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -21,11 +21,10 @@ pub struct Plain<W> {
 struct State<W> {
     out: W,
     stages: BTreeMap<String, Instant>,
-    tasks: BTreeMap<TaskId, TaskState>,
+    tasks: BTreeMap<String, TaskState>,
 }
 
 struct TaskState {
-    title: String,
     unit: Unit,
     total: Option<u64>,
     done: u64,
@@ -64,9 +63,9 @@ pub(super) fn line(event: &Event<'_>, level: LogLevel, elapsed: Option<Duration>
         Event::StageEnded { stage, outcome, why } => {
             told(Level::Info, format!("{stage}: {}{seconds}{}", outcome.as_str(), because(*why)))
         }
-        Event::StepEnded { stage, step, outcome, why } => {
-            let step = printable(step);
-            told(Level::Debug, format!("{stage}: {step}: {}{}", outcome.as_str(), because(*why)))
+        Event::StepEnded { step, outcome, took } => {
+            let took = took.map(|took| format!(" in {took:.1} s")).unwrap_or_default();
+            told(Level::Info, format!("  {}: {}{took}", printable(step), outcome.as_str()))
         }
         Event::Output { source, line } => told(Level::Debug, format!("[{source}] {}", printable(line))),
         Event::Message { level: Level::Info, text } => told(Level::Info, printable(text)),
@@ -92,29 +91,27 @@ impl<W: Write + Send> Reporter for Plain<W> {
             }
             Event::StageEnded { stage, .. } => {
                 elapsed = state.stages.remove(*stage).map(|started| now - started);
+                state.tasks.clear();
                 line(event, self.level, elapsed)
             }
-            Event::TaskStarted { task, title, unit, total } => {
-                let title = printable(title);
-                let begun = TaskState { title, unit: *unit, total: *total, done: 0, started: now, told: now };
-                let text = match total {
-                    Some(total) => format!("  {}: {}", begun.title, amount(*unit, *total, None)),
-                    None => format!("  {}", begun.title),
-                };
-                state.tasks.insert(*task, begun);
-                is_told.then_some(text)
-            }
-            Event::TaskAdvanced { task, done } => state.tasks.get_mut(task).and_then(|task| {
-                task.done = *done;
-                let is_due = now - task.told >= SIGN_OF_LIFE;
-                is_due.then(|| {
-                    task.told = now;
-                    format!("  {}: {}", task.title, amount(task.unit, *done, task.total))
-                })
-            }),
-            Event::TaskEnded { task } => state.tasks.remove(task).map(|task| {
+            Event::TaskAdvanced { title, unit, done, total } => match state.tasks.get_mut(*title) {
+                Some(task) => {
+                    (task.done, task.total) = (*done, *total);
+                    let is_due = now - task.told >= SIGN_OF_LIFE;
+                    is_due.then(|| {
+                        task.told = now;
+                        format!("  {}: {}", printable(title), amount(*unit, *done, *total))
+                    })
+                }
+                None => {
+                    let begun = TaskState { unit: *unit, total: *total, done: *done, started: now, told: now };
+                    state.tasks.insert((*title).to_owned(), begun);
+                    None
+                }
+            },
+            Event::TaskEnded { title } => state.tasks.remove(*title).map(|task| {
                 let seconds = (now - task.started).as_secs_f64();
-                format!("  {}: {} in {seconds:.1} s", task.title, amount(task.unit, task.done, None))
+                format!("  {}: {} in {seconds:.1} s", printable(title), amount(task.unit, task.done, None))
             }),
             other => line(other, self.level, elapsed),
         };
@@ -141,7 +138,7 @@ mod tests {
         let task = Task::start(&shared, "downloading packages", Unit::Items, Some(3));
         task.advance(3);
         drop(task);
-        shared.output("libc6", "Setting up \u{1b}[31mlibc6");
+        shared.line("libc6", "Setting up \u{1b}[31mlibc6");
         shared.stage_ended(Stage::Packages, Outcome::Reused, Some("nothing changed"));
         shared.warn("the clock is slow");
         let state = reporter.state.lock().unwrap();

@@ -232,7 +232,7 @@ pub fn repositories(
                 suites: repository.suites.0.clone(),
                 components: repository.components.0.clone(),
                 key: repository_key(repository, directory, problems)?,
-                priority: repository.priority,
+                priority: repository.priority.map(i32::from),
             })
         })
         .collect()

@@ -157,7 +157,7 @@ fn repository(encoder: Encoder, repository: &Repository) -> Encoder {
         .put("url", &repository.url)
         .texts("suites", &repository.suites)
         .texts("components", &repository.components)
-        .option("priority", repository.priority.map(i16::to_le_bytes));
+        .option("priority", repository.priority.map(i32::to_le_bytes));
     match &repository.key {
         RepositoryKey::Keyring(bytes) => encoder.put("keyring", bytes),
         RepositoryKey::TrustedUnsigned => encoder.put("trusted", ""),

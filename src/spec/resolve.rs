@@ -2,11 +2,11 @@
 //! combination that makes no sense refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::choice::{Architecture, Bootloader, Compression, Format, Stage, Variant};
 use super::decode::Located;
-use super::names::{FromText, Hostname, ImageName, Locale, OsName, PackageName, Timezone, UnitName};
+use super::names::{FromText, Hostname, Locale, OsName, PackageName, Timezone, UnitName};
 use super::problem::{Problem, Problems};
 use super::resolved::{self, Caches, Disk, Kernel, ResolvedSpec};
 use super::tree::Span;
@@ -383,13 +383,5 @@ fn partition_into(disk: &mut Disk, partition: &super::typed::Partition, role: Pa
                 PartitionRole::Esp => disk.esp_size = bytes,
             }
         }
-    }
-}
-
-/// The name that an image's files begin with: name, and version where there is one.
-pub fn artifact_stem(name: &ImageName, version: Option<&super::names::VersionText>) -> PathBuf {
-    match version {
-        Some(version) => PathBuf::from(format!("{name}-{version}")),
-        None => PathBuf::from(name.as_str()),
     }
 }

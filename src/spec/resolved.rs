@@ -182,7 +182,7 @@ pub struct Repository {
     /// The public keys that may sign it.
     pub key: RepositoryKey,
     /// Pin priority (apt_preferences(5)); `None`: the family's default.
-    pub priority: Option<i16>,
+    pub priority: Option<i32>,
 }
 
 /// The keys that may sign a repository: never the machine's.
