@@ -5,8 +5,10 @@
 //! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
 
+pub mod background;
 mod bytes;
 pub mod compress;
+pub mod digest;
 pub mod disk;
 pub mod error;
 pub mod ext4;
@@ -14,6 +16,7 @@ pub mod fat;
 pub mod medium;
 pub mod qcow2;
 pub mod raw;
+pub mod sequential;
 pub mod stream;
 pub mod vhd;
 mod workers;

@@ -6,10 +6,6 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-/// Pieces in flight per thread: enough that no thread waits for the next piece, few enough that
-/// memory stays at a handful of pieces per thread.
-const DEPTH_PER_THREAD: usize = 4;
-
 type Job<I, O> = (I, SyncSender<O>);
 type Work<I, O> = Box<dyn FnMut(I) -> O>;
 
@@ -21,13 +17,15 @@ pub(crate) struct Workers<I, O> {
     jobs: Option<Sender<Job<I, O>>>,
     waiting: VecDeque<Receiver<O>>,
     threads: Vec<JoinHandle<()>>,
+    depth: usize,
     here: Option<Work<I, O>>,
 }
 
 impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
     /// Starts `threads` threads; with 0, or when the system gives none, the work is done by the
-    /// caller's thread. `make` gives each thread its own state.
-    pub(crate) fn start<M, W>(threads: usize, make: M) -> Self
+    /// caller's thread. `make` gives each thread its own state. At most `depth` pieces per thread
+    /// are in flight: small ones need a few, so that no thread waits; large ones bound memory.
+    pub(crate) fn start<M, W>(threads: usize, depth: usize, make: M) -> Self
     where
         M: Fn() -> W + Send + Sync + 'static,
         W: FnMut(I) -> O + 'static,
@@ -56,7 +54,7 @@ impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
             }
         }
         let here: Option<Work<I, O>> = if handles.is_empty() { Some(Box::new(make())) } else { None };
-        Self { jobs: Some(jobs), waiting: VecDeque::new(), threads: handles, here }
+        Self { jobs: Some(jobs), waiting: VecDeque::new(), threads: handles, depth: depth.max(1), here }
     }
 
     /// Gives one more piece. When enough are in flight, waits for the oldest result and gives it.
@@ -64,7 +62,7 @@ impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
         if let Some(work) = &mut self.here {
             return Ok(Some(work(piece)));
         }
-        let oldest = if self.waiting.len() >= self.threads.len().saturating_mul(DEPTH_PER_THREAD) {
+        let oldest = if self.waiting.len() >= self.threads.len().saturating_mul(self.depth) {
             self.next().transpose()?
         } else {
             None
@@ -104,7 +102,7 @@ mod tests {
     use super::*;
 
     fn run(threads: usize) -> Vec<u64> {
-        let mut workers = Workers::start(threads, || |n: u64| n * n);
+        let mut workers = Workers::start(threads, 4, || |n: u64| n * n);
         let mut out = Vec::new();
         for n in 0..1000 {
             out.extend(workers.submit(n).unwrap());
@@ -125,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_worker_is_an_error_not_a_hang() {
-        let mut workers = Workers::start(1, || |n: u64| if n == 3 { panic!("on purpose") } else { n });
+        let mut workers = Workers::start(1, 4, || |n: u64| if n == 3 { panic!("on purpose") } else { n });
         let mut failed = false;
         for n in 0..100 {
             failed |= workers.submit(n).is_err();

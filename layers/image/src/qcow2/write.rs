@@ -21,6 +21,9 @@ use crate::{Error, Sink};
 /// qemu-img reads zlib clusters with a window of 1 << 12 bytes (block/qcow2-threads.c).
 const ZLIB_WINDOW_BITS: u8 = 12;
 
+/// Clusters in flight per thread: their work is short, so several wait for each.
+const DEPTH: usize = 8;
+
 /// How clusters are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -105,10 +108,10 @@ impl Writer {
         let (compression, work) = match options.compression {
             Compression::None => (format::COMPRESSION_ZLIB, None),
             Compression::Zlib(level) if (1..=9).contains(&level) => {
-                (format::COMPRESSION_ZLIB, Some(Workers::start(options.threads, move || deflate(level))))
+                (format::COMPRESSION_ZLIB, Some(Workers::start(options.threads, DEPTH, move || deflate(level))))
             }
             Compression::Zstd(level) if (1..=22).contains(&level) => {
-                (format::COMPRESSION_ZSTD, Some(Workers::start(options.threads, move || zstd(level))))
+                (format::COMPRESSION_ZSTD, Some(Workers::start(options.threads, DEPTH, move || zstd(level))))
             }
             Compression::Zlib(level) => return refuse(format!("zlib level {level}"), "levels are 1 to 9"),
             Compression::Zstd(level) => return refuse(format!("zstd level {level}"), "levels are 1 to 22"),
