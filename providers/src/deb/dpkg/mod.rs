@@ -1,0 +1,7 @@
+//! The data that dpkg and apt keep of the packages on a system, as bytes to be laid into a tree.
+
+pub mod database;
+pub mod status;
+
+pub use database::{Conffile, Member, State, database, extended_states};
+pub use status::{Record, parse_status};
