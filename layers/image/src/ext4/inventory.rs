@@ -137,7 +137,15 @@ pub(super) fn take(tree: &Tree, options: &Options) -> Result<Inventory, Error> {
         above: Vec::new(),
         targets,
     };
+    // In the order of paths even where the tree lacks it, so that a tree that was read from what
+    // we wrote gives the same bytes again.
+    let mut implied = tree.get(&lost_and_found).is_none().then_some(&implied);
     for (path, entry) in tree.iter() {
+        if *path > lost_and_found
+            && let Some(implied) = implied.take()
+        {
+            taking.add(&lost_and_found, implied, Some(LOST_AND_FOUND))?;
+        }
         let number = match path {
             path if path.is_root() => Some(ROOT),
             path if *path == lost_and_found => {
@@ -150,10 +158,8 @@ pub(super) fn take(tree: &Tree, options: &Options) -> Result<Inventory, Error> {
         };
         taking.add(path, entry, number)?;
     }
-    if tree.get(&lost_and_found).is_none() {
-        taking.above.truncate(1);
-        taking.add(&lost_and_found, &implied, Some(LOST_AND_FOUND))?;
-        return taking.finish();
+    if let Some(implied) = implied {
+        taking.add(&lost_and_found, implied, Some(LOST_AND_FOUND))?;
     }
     taking.finish()
 }

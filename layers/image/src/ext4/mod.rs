@@ -5,7 +5,7 @@
 //! for the same size and features, so that a release's own e2fsck, boot loader and kernel read it.
 //!
 //! [`plan()`] settles every position and every byte but those of the files; [`Plan`] then gives the
-//! bytes in the order they lie.
+//! bytes in the order they lie. [`Volume`] reads, and trusts nothing that it reads.
 
 mod attribute;
 mod bytes;
@@ -20,6 +20,7 @@ mod inode;
 mod inventory;
 mod options;
 mod plan;
+pub mod read;
 mod reserved;
 mod space;
 mod superblock;
@@ -28,6 +29,7 @@ mod write;
 pub use features::{Feature, Features};
 pub use options::{BlockSize, Options};
 pub use plan::{Plan, minimum_size, plan};
+pub use read::{Limits, Volume};
 
 use crate::Error;
 

@@ -4,6 +4,7 @@ mod host;
 mod kernel;
 #[path = "../referee/mod.rs"]
 mod referee;
+mod roundtrip;
 mod sizes;
 mod tools;
 
