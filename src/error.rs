@@ -1,7 +1,7 @@
 //! The one error of the command: a kind, a sentence, a hint, and what lay beneath.
 //!
 //! Libraries of this project have error enums of their own; here they become the cause of a
-//! sentence that a person reads. The kind decides the exit code, and [`crate::cli::print_error`]
+//! sentence that a person reads. The kind decides the exit code, and [`crate::cli::report`]
 //! is the one place that prints.
 
 use std::error::Error as StdError;

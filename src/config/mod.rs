@@ -23,6 +23,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Where builds keep what they need while they run; absolute.
     pub work_dir: PathBuf,
+    /// Directories of provider files, each of which may replace what those before it say.
+    pub provider_directories: Vec<PathBuf>,
     /// What is told.
     pub log_level: LogLevel,
     /// How many builds may run at once with one cache directory; at least 1.

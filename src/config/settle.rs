@@ -28,6 +28,8 @@ const CONCURRENT_BUILDS: u32 = 4;
 pub struct Defaults {
     /// Files that are tried in order; the first that exists is read.
     pub files: Vec<PathBuf>,
+    /// Directories of provider files, the more particular later.
+    pub provider_directories: Vec<PathBuf>,
     /// The cache directory, absolute.
     pub cache_dir: PathBuf,
     /// The work directory, absolute.
@@ -85,6 +87,7 @@ pub fn load(defaults: &Defaults, overrides: &Overrides) -> Result<Config, Error>
     Ok(Config {
         cache_dir: choose(&overrides.cache_dir, &core.cache_dir, &defaults.cache_dir),
         work_dir: choose(&overrides.work_dir, &core.work_dir, &defaults.work_dir),
+        provider_directories: defaults.provider_directories.clone(),
         log_level: overrides.log_level.or(core.log_level).unwrap_or(LogLevel::Info),
         max_concurrent_builds: builds.map_or(CONCURRENT_BUILDS, |builds| builds.value),
         cleanup_on_failure: core.cleanup_on_failure.unwrap_or(true),
@@ -145,7 +148,8 @@ mod tests {
     use super::*;
 
     fn defaults(files: Vec<PathBuf>) -> Defaults {
-        Defaults { files, cache_dir: "/d/cache".into(), work_dir: "/d/work".into() }
+        let (cache_dir, work_dir) = ("/d/cache".into(), "/d/work".into());
+        Defaults { files, provider_directories: Vec::new(), cache_dir, work_dir }
     }
 
     fn written(text: &str) -> (tempfile::TempDir, PathBuf) {

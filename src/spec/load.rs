@@ -9,6 +9,7 @@ use crate::error::{Error, Kind};
 use super::decode::{Decode, Decoder};
 use super::problem::Problem;
 use super::read::DOCUMENT_BYTES_MAX;
+use super::resolve::{KnownProviders, Resolution, Surroundings, resolve};
 use super::{Spec, lower, read};
 
 /// Reads a spec from its text; `path` is how messages name it.
@@ -37,6 +38,18 @@ pub fn load(path: &Path) -> Result<Spec, Error> {
         if missing { error.hint("name the file of a build specification") } else { error }
     })?;
     parse(path, &bytes).map_err(|problems| Error::problems(Kind::Validation, path, problems))
+}
+
+/// Reads a spec from its file and resolves it: every problem at once, of form and of meaning.
+///
+/// # Errors
+/// As [`load`], and what [`resolve`] finds.
+pub fn load_resolved(path: &Path, current_directory: &Path, providers: &KnownProviders) -> Result<Resolution, Error> {
+    let spec = load(path)?;
+    let whole = current_directory.join(path);
+    let spec_directory = whole.parent().unwrap_or(current_directory);
+    let around = Surroundings { spec_directory, current_directory, providers };
+    resolve(&spec, &around).map_err(|problems| Error::problems(Kind::Validation, path, problems))
 }
 
 /// The bytes of a document, at most one more than are allowed, so that the reader can refuse it.

@@ -18,6 +18,7 @@ pub mod read;
 pub mod resolve;
 pub mod resolved;
 pub mod scalar;
+pub mod schema;
 pub mod tree;
 pub mod typed;
 pub mod written;
@@ -28,7 +29,7 @@ mod encode;
 mod keys;
 mod unsupported;
 
-pub use load::{load, parse};
+pub use load::{load, load_resolved, parse};
 pub use problem::{Problem, Severity};
 pub use resolve::{KnownProviders, Surroundings, resolve};
 pub use resolved::ResolvedSpec;

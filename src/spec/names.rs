@@ -1,8 +1,9 @@
 //! The texts of a spec that have rules: each is a type that cannot hold a text that breaks them.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// Longest host name, in bytes (Linux `HOST_NAME_MAX`, limits.h).
 const HOST_NAME_BYTES_MAX: usize = 64;
@@ -40,9 +41,19 @@ impl FromText for String {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, JsonSchema)]
-        #[schemars(with = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub struct $name(String);
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                // What looks like a number to an editor is a text here all the same.
+                json_schema!({ "type": ["string", "number"], "description": $what })
+            }
+        }
 
         impl $name {
             /// The text.

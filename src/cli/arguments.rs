@@ -1,0 +1,283 @@
+//! The command line as it is typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::LogLevel;
+use crate::spec::choice::Stage;
+use crate::spec::names::FromText;
+use crate::spec::scalar::TimeSpan;
+
+/// Bootable operating-system images from a distribution's own signed packages, as an ordinary user.
+#[derive(Parser, Debug)]
+#[command(name = "image-composer", version, propagate_version = true, max_term_width = 100)]
+pub struct Arguments {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Global configuration file [default: the user's, then /etc/image-composer/config.yaml]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Where builds keep what they need while they run
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub work_dir: Option<PathBuf>,
+    /// Where packages, layers and images are kept between builds
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub cache_dir: Option<PathBuf>,
+    /// What is told: debug, info, warn or error
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options", conflicts_with_all = ["verbose", "quiet"])]
+    pub log_level: Option<LogLevel>,
+    /// Tell everything (--log-level debug)
+    #[arg(long, short, global = true, help_heading = "Global options", conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Tell only what is wrong (--log-level error)
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// How progress is shown
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto", help_heading = "Global options")]
+    pub progress: ProgressChoice,
+}
+
+impl Global {
+    /// The log level that the command line asks for.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        match (self.verbose, self.quiet) {
+            (true, _) => Some(LogLevel::Debug),
+            (_, true) => Some(LogLevel::Error),
+            _ => self.log_level,
+        }
+    }
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ProgressChoice {
+    /// Bars on a terminal, lines off it
+    Auto,
+    /// Bars
+    Bar,
+    /// Lines
+    Plain,
+    /// One JSON object a line, on standard output
+    Json,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Build the image that a spec describes
+    Build(Box<BuildArguments>),
+    /// Check a spec without building it
+    Validate {
+        /// The build specification
+        #[arg(value_name = "SPEC")]
+        spec: PathBuf,
+        /// Check the spec alone: neither the files it names nor the providers
+        #[arg(long)]
+        schema_only: bool,
+        /// Take warnings for errors
+        #[arg(long)]
+        strict: bool,
+        /// Show warnings
+        #[arg(long)]
+        list_warnings: bool,
+    },
+    /// Write the lock of a spec: the exact packages that it means now
+    Lock {
+        /// The build specification
+        #[arg(value_name = "SPEC")]
+        spec: PathBuf,
+        /// Never touch the network
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Say why a package is in the image
+    Why {
+        /// The package
+        #[arg(value_name = "PACKAGE")]
+        package: String,
+        /// The build specification [default: the only one in this directory that has a lock]
+        #[arg(value_name = "SPEC")]
+        spec: Option<PathBuf>,
+    },
+    /// Say what this machine allows, and what would allow more
+    Doctor,
+    /// See and clean what is kept between builds
+    Cache {
+        /// What to do with it
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
+    /// See the distributions that images can be made of
+    Provider {
+        /// What to do with them
+        #[command(subcommand)]
+        command: ProviderCommand,
+    },
+    /// Print a JSON Schema, or the reference made of it
+    #[command(hide = true)]
+    Schema {
+        /// Which
+        of: SchemaOf,
+    },
+}
+
+/// What to print.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SchemaOf {
+    /// The schema of specs
+    Spec,
+    /// The schema of the global configuration
+    Config,
+    /// The reference of specs, in Markdown
+    Reference,
+}
+
+/// What to do with the cache.
+#[derive(Subcommand, Debug)]
+pub enum CacheCommand {
+    /// List the images that are kept
+    List,
+    /// Show what is known of one image
+    Info {
+        /// The beginning of its hash, as `cache list` shows it
+        hash: String,
+    },
+    /// Remove what the global configuration says is too old or too much
+    #[command(group = clap::ArgGroup::new("what").args(["all", "packages", "images"]))]
+    Clean {
+        /// Remove everything
+        #[arg(long)]
+        all: bool,
+        /// Remove all packages and the layers made of them
+        #[arg(long)]
+        packages: bool,
+        /// Remove all images
+        #[arg(long)]
+        images: bool,
+    },
+}
+
+/// What to do with providers.
+#[derive(Subcommand, Debug)]
+pub enum ProviderCommand {
+    /// List them with their releases
+    List,
+}
+
+/// Options of `build`.
+#[derive(Args, Debug)]
+pub struct BuildArguments {
+    /// The build specification
+    #[arg(value_name = "SPEC")]
+    pub spec: PathBuf,
+    /// Directory of the finished files [default: the spec's output.destination, or ./output]
+    #[arg(long, short, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Overwrite finished files that are there
+    #[arg(long, short)]
+    pub force: bool,
+    /// Use no cache at all
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Use no downloaded packages and no layers made of them
+    #[arg(long)]
+    pub no_package_cache: bool,
+    /// Use no finished images
+    #[arg(long)]
+    pub no_image_cache: bool,
+    /// Leave the work of this build where it is
+    #[arg(long)]
+    pub keep_temp: bool,
+    /// Threads and downloads at once [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub parallel: Option<NonZeroUsize>,
+    /// Stop after this stage: validate, packages, compose, configuration or finalize
+    #[arg(long, value_name = "NAME", value_parser = stage)]
+    pub stage: Option<Stage>,
+    /// Leave a stage out (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = stage, action = ArgAction::Append)]
+    pub skip_stage: Vec<Stage>,
+    /// Stop when the build takes longer: 30m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = time_span)]
+    pub timeout: Option<TimeSpan>,
+    /// Use the lock beside the spec, and fail where spec and lock disagree
+    #[arg(long)]
+    pub locked: bool,
+    /// Never touch the network
+    #[arg(long)]
+    pub offline: bool,
+    /// Build twice, and name every path that differs
+    #[arg(long)]
+    pub check: bool,
+    /// The sandbox to use: userns, userns-single or root [default: the best there is]
+    #[arg(long, value_name = "NAME")]
+    pub rung: Option<String>,
+    /// Values of a template's variables, from a file (not supported yet)
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub variables: Option<PathBuf>,
+    /// The value of one variable of a template (not supported yet)
+    #[arg(long, value_name = "KEY=VALUE", hide = true)]
+    pub set: Vec<String>,
+    /// The template to build from (not supported yet)
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub template: Option<String>,
+}
+
+fn stage(text: &str) -> Result<Stage, String> {
+    Stage::from_text(text)
+}
+
+fn time_span(text: &str) -> Result<TimeSpan, String> {
+    TimeSpan::from_text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_seeds_lines_are_understood() {
+        for line in [
+            "image-composer build --no-cache my-image-spec.yml",
+            "image-composer build --stage configuration my-image-spec.yml",
+            "image-composer build --skip-stage validate my-image-spec.yml",
+            "image-composer build --timeout 30m my-image-spec.yml",
+            "image-composer --log-level debug build my-image-spec.yml",
+            "image-composer build --keep-temp my-image-spec.yml",
+            "image-composer build -o out -f --parallel 4 --no-image-cache --no-package-cache s.yml",
+            "image-composer -c c.yaml -v validate --strict --list-warnings --schema-only s.yml",
+            "image-composer cache clean --all",
+        ] {
+            let parsed = Arguments::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        for line in [
+            "image-composer build",
+            "image-composer build --stage nothing s.yml",
+            "image-composer build --timeout soon s.yml",
+            "image-composer build --parallel 0 s.yml",
+            "image-composer -v -q doctor",
+            "image-composer cache clean --all --images",
+        ] {
+            assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The command `image-composer`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: the program runs itself again as the sandbox's helper, which must be
+    // single-threaded and know nothing of the command line.
+    sandbox::intercept();
+    image_composer::cli::main()
+}
