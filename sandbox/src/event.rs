@@ -69,6 +69,12 @@ pub enum Event<'a> {
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
+    /// Shares a flag that someone else raises, such as a signal handler.
+    #[must_use]
+    pub fn from_flag(flag: Arc<AtomicBool>) -> Cancel {
+        Cancel(flag)
+    }
+
     /// A flag that is not set.
     #[must_use]
     pub fn new() -> Cancel {

@@ -1,0 +1,122 @@
+//! Tries, one after the other, what a session needs, and says what happened.
+
+use super::fault::Doing;
+use super::view;
+use crate::error::Fault;
+use crate::probe::Check;
+use crate::rung::Rung;
+use crate::supervisor::calls::Abi;
+use crate::supervisor::filter::{self, Scope};
+use crate::sys::{self, Fork};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// A check of that name with that outcome.
+pub(super) fn check(rung: Rung, name: &str, result: Result<String, Fault>) -> Check {
+    let (ok, detail, hint) = match result {
+        Ok(detail) => (true, detail, None),
+        Err(Fault::System { call, hint, errno, .. }) => {
+            (false, format!("{call}: {}", std::io::Error::from_raw_os_error(errno)), hint)
+        }
+        Err(other) => (false, crate::Error::from(other).to_string(), None),
+    };
+    Check { rung, name: name.to_owned(), ok, detail, hint }
+}
+
+/// Everything beyond the namespaces themselves, which exist when this runs.
+pub(super) fn all(rung: Rung) -> Vec<Check> {
+    let single = rung == Rung::UsernsSingle;
+    vec![
+        check(rung, "overlay in a user namespace", overlay()),
+        check(rung, "procfs in a new pid namespace", in_child(processes)),
+        check(rung, "seccomp user notification", in_child(move || listener(single))),
+    ]
+}
+
+/// A directory to mount on that is in no file system of the machine: tmpfs over /tmp is only
+/// seen by this helper.
+fn overlay() -> Result<String, Fault> {
+    let base = Path::new("/tmp");
+    view::attach(&view::memory(0o700, 1 << 20)?, base)?;
+    for name in ["lower", "upper", "work", "merged"] {
+        std::fs::create_dir(base.join(name)).doing("prepare", || format!("mkdir({name})"))?;
+    }
+    let doing = "mount an overlay";
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .doing(doing, || "fsopen(\"overlay\")".into())?;
+    for (key, name) in [("lowerdir", "/tmp/lower"), ("upperdir", "/tmp/upper"), ("workdir", "/tmp/work")] {
+        fsconfig_set_string(fs.as_fd(), key, name)
+            .doing(doing, || format!("fsconfig(\"overlay\", {key})"))?;
+    }
+    for flag in ["userxattr", "volatile"] {
+        fsconfig_set_flag(fs.as_fd(), flag)
+            .doing(doing, || format!("fsconfig(\"overlay\", {flag})"))?;
+    }
+    fsconfig_create(fs.as_fd()).doing(doing, || "fsconfig(\"overlay\", create)".into())?;
+    let fd = fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+        .doing(doing, || "fsmount(\"overlay\")".into())?;
+    view::attach(&fd, &base.join("merged"))?;
+    let file = base.join("merged/file");
+    std::fs::write(&file, b"x").doing(doing, || "write".into())?;
+    let flags = rustix::fs::XattrFlags::empty();
+    match rustix::fs::setxattr(&file, c"user.image-composer.probe", b"x", flags) {
+        Ok(()) => Ok("mounted with userxattr and volatile; attributes work on tmpfs".into()),
+        Err(Errno::NOTSUP) => Ok("mounted; tmpfs has no user attributes before Linux 6.6".into()),
+        other => other.doing(doing, || "setxattr".into()).map(|()| String::new()),
+    }
+}
+
+fn processes() -> Result<String, Fault> {
+    view::processes().map(|_| "a private /proc can be mounted".into())
+}
+
+fn listener(single: bool) -> Result<String, Fault> {
+    let program = filter::program(Abi::NATIVE, Scope { single, devices: false });
+    let fd = sys::install_filter(&program)
+        .doing("filter system calls", || "seccomp(SET_MODE_FILTER, NEW_LISTENER)".into())?;
+    drop(fd);
+    Ok(format!("{} instructions installed", program.len()))
+}
+
+/// Runs a check in the first process of new pid and mount namespaces.
+fn in_child(body: impl Fn() -> Result<String, Fault>) -> Result<String, Fault> {
+    use crate::wire::{Wire, decode};
+    let doing = "start a process in new namespaces";
+    let (read, write) = rustix::pipe::pipe().doing(doing, || "pipe".into())?;
+    match sys::fork(libc::CLONE_NEWPID | libc::CLONE_NEWNS)
+        .doing(doing, || "clone(CLONE_NEWPID | CLONE_NEWNS)".into())?
+    {
+        Fork::Child => {
+            let mut bytes = Vec::new();
+            match body() {
+                Ok(detail) => {
+                    bytes.push(0);
+                    detail.put(&mut bytes);
+                }
+                Err(fault) => {
+                    bytes.push(1);
+                    fault.put(&mut bytes);
+                }
+            }
+            let _ = rustix::io::write(&write, &bytes);
+            sys::exit(0);
+        }
+        Fork::Parent { pid, .. } => {
+            drop(write);
+            let mut bytes = vec![0u8; 65536];
+            let len = rustix::io::read(&read, &mut bytes).doing(doing, || "read".into())?;
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
+            let nonsense = |_| Fault::Helper { detail: "the check was killed".into() };
+            match bytes[..len].split_first() {
+                Some((0, rest)) => decode(rest).map_err(nonsense),
+                Some((_, rest)) => Err(decode(rest).map_err(nonsense)?),
+                None => Err(Fault::Helper { detail: "the check was killed".into() }),
+            }
+        }
+    }
+}

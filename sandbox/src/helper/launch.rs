@@ -1,0 +1,339 @@
+//! Starts a command in namespaces of its own: pid 1 makes the view and reaps, its child
+//! becomes the command.
+
+use super::fault::Doing;
+use super::view::{self, View};
+use crate::capability;
+use crate::error::Fault;
+use crate::session::{Command, Limits};
+use crate::supervisor::calls::Abi;
+use crate::supervisor::filter::{self, Scope};
+use crate::supervisor::tasks::DEFAULT_SLACK;
+use crate::sys::{self, Fork};
+use crate::wire::{Wire, decode, wire_enum};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, setrlimit, waitpid};
+use std::ffi::CString;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Exit code of our own code in the new namespaces when it has said why.
+const SAID_WHY: i32 = 125;
+
+/// Open files a command may have: what most systems give a service.
+const OPEN_FILES: u64 = 1024;
+const OPEN_FILES_MAX: u64 = 524_288;
+
+/// How often pid 1 reaps orphans while the command runs.
+const REAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// What the new processes say to the helper.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// The filter is in place; its listener comes with the message, if calls are asked about.
+    Listener,
+    /// The command ended: exit code, or negative signal number.
+    Ended { code: i32 },
+    /// Our own code failed.
+    Failed(Fault),
+}
+
+wire_enum!(Word { 0 => Listener, 1 => Ended { code }, 2 => Failed(fault) });
+
+/// What to start.
+pub(super) struct Plan<'a> {
+    pub(super) view: View,
+    pub(super) root: &'a Path,
+    pub(super) command: &'a Command,
+    pub(super) limits: &'a Limits,
+    pub(super) scope: Scope,
+}
+
+/// A started command.
+pub(super) struct Running {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) channel: OwnedFd,
+    pub(super) out: OwnedFd,
+    pub(super) err: OwnedFd,
+}
+
+/// Receives a word and what comes with it; `None` if the other side is gone.
+pub(super) fn hear(channel: &OwnedFd) -> Result<Option<(Word, Option<OwnedFd>)>, Fault> {
+    let mut bytes = vec![0u8; 65536];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = match rustix::net::recvmsg(channel, &mut slices, &mut ancillary, flags) {
+        Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+        Err(Errno::CONNRESET) => return Ok(None),
+        other => other.doing("hear from the sandbox", || "recvmsg".into())?,
+    };
+    let mut fd = None;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
+            fd = fds.next();
+        }
+    }
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let word = decode(&bytes[..received.bytes])
+        .map_err(|_| Fault::Helper { detail: "the sandbox's first process spoke nonsense".into() })?;
+    Ok(Some((word, fd)))
+}
+
+fn say(channel: BorrowedFd<'_>, word: &Word, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let mut bytes = Vec::new();
+    word.put(&mut bytes);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<_> = fd.into_iter().collect();
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    let slices = [IoSlice::new(&bytes)];
+    rustix::net::sendmsg(channel, &slices, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Standard input: the bytes, sealed so that the command cannot change them.
+fn input(bytes: &[u8]) -> Result<OwnedFd, Fault> {
+    let doing = "prepare standard input";
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = rustix::fs::memfd_create("stdin", flags).doing(doing, || "memfd_create".into())?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let n = rustix::io::write(&fd, rest).doing(doing, || "write".into())?;
+        rest = &rest[n..];
+    }
+    rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).doing(doing, || "lseek".into())?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&fd, seals).doing(doing, || "fcntl(F_ADD_SEALS)".into())?;
+    Ok(fd)
+}
+
+/// Starts the command; it is under way when this returns.
+pub(super) fn start(plan: &Plan<'_>) -> Result<Running, Fault> {
+    let doing = "start the command";
+    let pipe = || {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing(doing, || "pipe2".into())
+    };
+    let stdin = if plan.command.stdin.is_empty() { None } else { Some(input(&plan.command.stdin)?) };
+    let (out, out_end) = pipe()?;
+    let (err, err_end) = pipe()?;
+    let (channel, end) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .doing(doing, || "socketpair".into())?;
+    let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC;
+    match sys::fork(namespaces).doing(doing, || "clone(CLONE_NEWPID | CLONE_NEWNS)".into())? {
+        Fork::Parent { pid, pidfd } => Ok(Running { pid, pidfd, channel, out, err }),
+        Fork::Child => {
+            let streams = Streams { stdin, out: out_end, err: err_end };
+            let body = std::panic::AssertUnwindSafe(|| first(plan, &streams, &end));
+            let _ = std::panic::catch_unwind(body);
+            sys::exit(SAID_WHY)
+        }
+    }
+}
+
+struct Streams {
+    stdin: Option<OwnedFd>,
+    out: OwnedFd,
+    err: OwnedFd,
+}
+
+/// Pid 1 of the new namespace.
+fn first(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) {
+    let fail = |fault: Fault| {
+        let _ = say(channel.as_fd(), &Word::Failed(fault), None);
+        sys::exit(SAID_WHY);
+    };
+    // The helper has one thread, so this fires when the helper dies and not before.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if let Err(fault) = view::apply(&plan.view, plan.root, plan.limits.tmpfs_bytes) {
+        fail(fault);
+    }
+    let child = match sys::fork(0).doing("start the command", || "fork".into()) {
+        Ok(Fork::Parent { pid, .. }) => pid,
+        Ok(Fork::Child) => {
+            if let Err(fault) = second(plan, streams, channel) {
+                fail(fault);
+            }
+            sys::exit(SAID_WHY)
+        }
+        Err(fault) => {
+            fail(fault);
+            return;
+        }
+    };
+    let code = wait_for(child, channel);
+    // Whatever it left behind ends with it.
+    sys::kill_all();
+    while !matches!(waitpid(None, WaitOptions::empty()), Err(Errno::CHILD)) {}
+    let _ = say(channel.as_fd(), &Word::Ended { code }, None);
+    sys::exit(0);
+}
+
+/// Reaps until the command ends. Holds no descriptor but the channel meanwhile.
+fn wait_for(child: i32, channel: &OwnedFd) -> i32 {
+    use std::os::fd::AsRawFd;
+    let keep = channel.as_raw_fd() as u32;
+    // The numbers below belong to nobody who still runs in this process.
+    for number in [0, 1, 2] {
+        if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, rustix::fs::Mode::empty()) {
+            let _ = sys::place_fd(null.as_fd(), number);
+        }
+    }
+    let _ = sys::close_from(keep + 1);
+    let _ = sys::close_between(3, keep);
+    let pidfd = Pid::from_raw(child)
+        .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    loop {
+        let mut fds = Vec::new();
+        if let Some(pidfd) = &pidfd {
+            fds.push(PollFd::new(pidfd, PollFlags::IN));
+        }
+        fds.push(PollFd::new(channel, PollFlags::empty()));
+        let _ = poll(&mut fds, Some(&REAP));
+        if fds.last().is_some_and(|fd| fd.revents().contains(PollFlags::HUP)) {
+            // The helper is gone, and this namespace with it.
+            sys::exit(SAID_WHY);
+        }
+        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+            if pid.as_raw_nonzero().get() == child {
+                return code(status);
+            }
+        }
+    }
+}
+
+/// Exit code, or negative signal number.
+pub(super) fn code(status: WaitStatus) -> i32 {
+    status.exit_status().unwrap_or_else(|| -status.terminating_signal().unwrap_or(9))
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Fault> {
+    CString::new(bytes).map_err(|_| Fault::Path {
+        path: bytes.to_vec(),
+        reason: "a NUL byte ends an argument, a variable or a path".into(),
+    })
+}
+
+/// The places a program may be, as execvp has them.
+fn candidates(command: &Command) -> Result<Vec<CString>, Fault> {
+    let Some(program) = command.argv.first().filter(|program| !program.is_empty()) else {
+        return Err(Fault::Path { path: Vec::new(), reason: "the command has no program".into() });
+    };
+    if program.contains(&b'/') {
+        return Ok(vec![c_string(program)?]);
+    }
+    let path = command.env.iter().find(|(name, _)| name == b"PATH").map(|(_, value)| &value[..]);
+    let path = path.unwrap_or(b"/usr/sbin:/usr/bin:/sbin:/bin");
+    let absolute = path.split(|byte| *byte == b':').filter(|entry| entry.starts_with(b"/"));
+    absolute.map(|entry| c_string(&[entry, b"/", program].concat())).collect()
+}
+
+/// Becomes the command; returns only on failure.
+fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), Fault> {
+    let doing = "start the command";
+    let command = plan.command;
+    let programs = candidates(command)?;
+    let argv: Vec<CString> =
+        command.argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
+    let mut env: Vec<CString> = Vec::new();
+    for (name, value) in &command.env {
+        env.push(c_string(&[name, b"=".as_slice(), value].concat())?);
+    }
+    if matches!(plan.view, View::Host { .. }) {
+        env.retain(|variable| !variable.as_bytes().starts_with(b"IMAGE_ROOT="));
+        env.push(c_string(format!("IMAGE_ROOT={}", crate::session::HOST_VIEW_IMAGE).as_bytes())?);
+    }
+    rustix::process::setsid().doing(doing, || "setsid".into())?;
+    let null;
+    let stdin = match &streams.stdin {
+        Some(fd) => fd,
+        None => {
+            null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+                .doing(doing, || "open(/dev/null)".into())?;
+            &null
+        }
+    };
+    for (number, fd) in [(0, stdin), (1, &streams.out), (2, &streams.err)] {
+        sys::place_fd(fd.as_fd(), number).doing(doing, || format!("dup2(_, {number})"))?;
+    }
+    sys::close_from_on_exec(3).doing(doing, || "close_range(3, CLOEXEC)".into())?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let cwd = if command.cwd.is_empty() { b"/" } else { &command.cwd[..] };
+    rustix::process::chdir(cwd)
+        .doing(doing, || format!("chdir({})", String::from_utf8_lossy(cwd)))?;
+    limit(plan)?;
+    let slack = std::num::NonZeroU64::new(DEFAULT_SLACK);
+    let _ = rustix::thread::set_current_timer_slack(slack);
+    if !plan.scope.single {
+        rustix::thread::set_thread_groups(&[]).doing(doing, || "setgroups([])".into())?;
+    }
+    drop_capabilities()?;
+    let program = filter::program(Abi::NATIVE, plan.scope);
+    let listener =
+        sys::install_filter(&program).doing("filter system calls", || "seccomp(SET_MODE_FILTER)".into())?;
+    say(channel.as_fd(), &Word::Listener, Some(listener.as_fd()))
+        .doing(doing, || "sendmsg".into())?;
+    let mut last = std::io::Error::from_raw_os_error(libc::ENOENT);
+    for program in &programs {
+        let error = sys::exec(program, &argv, &env);
+        if error.raw_os_error() != Some(libc::ENOENT) {
+            last = error;
+            break;
+        }
+    }
+    let names: Vec<_> = programs.iter().map(|program| program.to_string_lossy()).collect();
+    Err(last).doing(doing, || format!("execve({})", names.join(" or ")))
+}
+
+fn limit(plan: &Plan<'_>) -> Result<(), Fault> {
+    let mut limits = vec![
+        (Resource::Core, 0, 0),
+        (Resource::Nofile, OPEN_FILES, OPEN_FILES_MAX),
+    ];
+    if plan.limits.processes > 0 {
+        limits.push((Resource::Nproc, plan.limits.processes, plan.limits.processes));
+    }
+    if plan.limits.upper_bytes > 0 {
+        limits.push((Resource::Fsize, plan.limits.upper_bytes, plan.limits.upper_bytes));
+    }
+    for (resource, soft, hard) in limits {
+        // Never above what we have: raising a hard limit is for the machine's root.
+        let top = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let limit = Rlimit { current: Some(soft.min(top)), maximum: Some(hard.min(top)) };
+        setrlimit(resource, limit).doing("limit the command", || format!("setrlimit({resource:?})"))?;
+    }
+    Ok(())
+}
+
+fn drop_capabilities() -> Result<(), Fault> {
+    let failed = |error: caps::errors::CapsError| Fault::Helper {
+        detail: format!("capabilities cannot be dropped: {error}"),
+    };
+    for capability in caps::all() {
+        let kept = capability::KEPT.iter().any(|(kept, _)| *kept == capability);
+        // The kernel may be older than the list.
+        if !kept && caps::has_cap(None, caps::CapSet::Bounding, capability).unwrap_or(false) {
+            caps::drop(None, caps::CapSet::Bounding, capability).map_err(failed)?;
+        }
+    }
+    caps::clear(None, caps::CapSet::Ambient).map_err(failed)?;
+    caps::clear(None, caps::CapSet::Inheritable).map_err(failed)
+}
