@@ -1,7 +1,30 @@
-//! Bootable operating-system images from a distribution's own signed packages, as an ordinary
-//! user: the pipeline behind the `image-composer` command.
+//! Bootable operating-system images from a distribution's own signed packages, as an ordinary user.
+//!
+//! A build reads like this table of contents ([`build::run`] adds the caches and the clock):
+//!
+//! ```text
+//! spec::read        text → value tree with places → typed spec → resolved spec
+//! stages::validate  the spec fits the providers and this machine
+//! stages::packages  what it means on the repositories → lock → package files
+//! stages::compose   one layer per package, configured by the image's own dpkg
+//! stages::configuration   users, settings, files, services, scripts: one layer each
+//! stages::finalize  tree → file systems → disk → raw, qcow2, …; SBOM, manifest, checksums
+//! ```
 
+pub mod boot;
+pub mod build;
+pub mod cleaning;
+pub mod cli;
+pub mod compose;
+pub mod config;
+pub mod configure;
+pub mod context;
+pub mod draft;
 pub mod error;
+pub mod finalize;
+pub mod machine;
+pub mod means;
+pub mod progress;
+pub mod sbom;
 pub mod spec;
-
-pub use error::{Error, Kind, ResultExt};
+pub mod stages;

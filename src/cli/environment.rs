@@ -37,12 +37,15 @@ impl Environment {
     /// # Errors
     /// A current directory that is gone; a `SOURCE_DATE_EPOCH` that is no number.
     pub fn read() -> Result<Self, Error> {
-        Self::from_variables(|name| env::var_os(name).filter(|value| !value.is_empty()), rustix::process::geteuid().is_root())
+        Self::from_variables(
+            |name| env::var_os(name).filter(|value| !value.is_empty()),
+            rustix::process::geteuid().is_root(),
+        )
     }
 
     fn from_variables(get: impl Fn(&str) -> Option<OsString>, is_root: bool) -> Result<Self, Error> {
-        let current_directory =
-            env::current_dir().map_err(|source| Error::other("failed to find the current directory").caused_by(source))?;
+        let current_directory = env::current_dir()
+            .map_err(|source| Error::other("failed to find the current directory").caused_by(source))?;
         let text = |name: &str| get(name).map(|value| value.to_string_lossy().into_owned());
         let source_date_epoch = match text("SOURCE_DATE_EPOCH") {
             None => None,
@@ -96,9 +99,7 @@ mod tests {
     use super::*;
 
     fn with(variables: &[(&str, &str)], is_root: bool) -> Result<Environment, Error> {
-        let get = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
-        };
+        let get = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         Environment::from_variables(get, is_root)
     }
 

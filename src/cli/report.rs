@@ -54,6 +54,9 @@ mod tests {
         let mut out = Vec::new();
         write_error(&mut out, &error).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "Error: failed to create /out\n  caused by: permission denied\nhint: name another directory\n");
+        assert_eq!(
+            text,
+            "Error: failed to create /out\n  caused by: permission denied\nhint: name another directory\n"
+        );
     }
 }

@@ -74,7 +74,8 @@ pub fn load(defaults: &Defaults, overrides: &Overrides) -> Result<Config, Error>
     }
     let builds = written.core.max_concurrent_builds.as_ref();
     if let Some(builds) = builds.filter(|builds| builds.value == 0) {
-        problems.push(Problem::error(&builds.span, "core.max_concurrent_builds: at least one build must be able to run"));
+        problems
+            .push(Problem::error(&builds.span, "core.max_concurrent_builds: at least one build must be able to run"));
     }
     if problems.has_errors() {
         let path = path.unwrap_or_default();
@@ -115,8 +116,8 @@ fn read_first(defaults: &Defaults, overrides: &Overrides) -> Result<(Option<Path
     for path in candidates {
         match read_document(path) {
             Ok(bytes) => {
-                let written = parse(path, &bytes)
-                    .map_err(|problems| Error::problems(Kind::Configuration, path, problems))?;
+                let written =
+                    parse(path, &bytes).map_err(|problems| Error::problems(Kind::Configuration, path, problems))?;
                 return Ok((Some(path.clone()), written));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && overrides.file.is_none() => {}

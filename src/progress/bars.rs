@@ -32,9 +32,7 @@ struct State {
 
 fn style(template: &str) -> ProgressStyle {
     // A wrong template is a bug that a test would show; a plain bar is no reason to fail.
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━╸ ")
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
 }
 
 const STAGE: &str = "{spinner} {msg:.bold} {elapsed:.dim}";

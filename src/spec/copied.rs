@@ -132,9 +132,8 @@ fn walk(path: &Path, at: TreePath, depth: usize, entries: &mut Vec<SourceEntry>)
     if is_directory {
         for child in fs::read_dir(path).map_err(failed("list", path))? {
             let name = child.map_err(failed("list", path))?.file_name();
-            let below = at
-                .join(name.as_bytes())
-                .map_err(|source| SourceError::Name { path: path.join(&name), source })?;
+            let below =
+                at.join(name.as_bytes()).map_err(|source| SourceError::Name { path: path.join(&name), source })?;
             walk(&path.join(&name), below, depth + 1, entries)?;
         }
     }

@@ -11,8 +11,8 @@ use super::decode::Located;
 use super::names::FromText;
 use super::problem::{Problem, Problems};
 use super::resolved::{
-    self, CopiedFile, DebconfAnswer, Dhcp, Interface, Network, Owner, Repository, RepositoryKey,
-    Script, SourceEntry, SourceKind, Sudo, User,
+    self, CopiedFile, DebconfAnswer, Dhcp, Interface, Network, Owner, Repository, RepositoryKey, Script, SourceEntry,
+    SourceKind, Sudo, User,
 };
 use super::tree::Span;
 use super::typed;
@@ -100,9 +100,8 @@ fn one_user(
 /// a key in base64, with options in front or not.
 fn is_ssh_key(line: &str) -> bool {
     let mut words = line.split_ascii_whitespace();
-    let is_type = |word: &str| {
-        ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"].iter().any(|prefix| word.starts_with(prefix))
-    };
+    let is_type =
+        |word: &str| ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"].iter().any(|prefix| word.starts_with(prefix));
     words.any(is_type)
         // Every key begins with the length of its type's name: three bytes of zero, thus "AAAA".
         && words.next().is_some_and(|key| key.starts_with("AAAA") && key.len() > 40)
@@ -224,7 +223,9 @@ pub fn repositories(
             let is_flat = repository.suites.0.iter().any(|suite| suite.ends_with('/'));
             if is_flat != repository.components.0.is_empty() && !repository.suites.0.is_empty() {
                 let problem = Problem::error(&located.span, "suites and components do not fit together");
-                problems.push(problem.hint("a suite needs components; a flat repository's suite ends with '/' and has none"));
+                problems.push(
+                    problem.hint("a suite needs components; a flat repository's suite ends with '/' and has none"),
+                );
             }
             Some(Repository {
                 name: repository.name.value.clone(),
@@ -238,20 +239,15 @@ pub fn repositories(
         .collect()
 }
 
-fn repository_key(
-    repository: &typed::Repository,
-    directory: &Path,
-    problems: &mut Problems,
-) -> Option<RepositoryKey> {
+fn repository_key(repository: &typed::Repository, directory: &Path, problems: &mut Problems) -> Option<RepositoryKey> {
     let refuse = |problems: &mut Problems, problem: Problem| {
         problems.push(problem);
         None
     };
     match (&repository.key, repository.trusted.unwrap_or(false)) {
-        (Some(key), true) => refuse(
-            problems,
-            Problem::error(&key.span, "a repository has a key, or is trusted without one, not both"),
-        ),
+        (Some(key), true) => {
+            refuse(problems, Problem::error(&key.span, "a repository has a key, or is trusted without one, not both"))
+        }
         (None, true) => {
             let message = format!("the repository '{}' is used without any signature", repository.name.value);
             problems.push(Problem::warning(&repository.name.span, message));
@@ -276,11 +272,7 @@ fn repository_key(
 }
 
 /// Files with their sources read.
-pub fn files(
-    written: &[Located<typed::CopiedFile>],
-    directory: &Path,
-    problems: &mut Problems,
-) -> Vec<CopiedFile> {
+pub fn files(written: &[Located<typed::CopiedFile>], directory: &Path, problems: &mut Problems) -> Vec<CopiedFile> {
     let mut destinations = BTreeSet::new();
     written
         .iter()
@@ -352,7 +344,9 @@ pub fn scripts(written: &[Located<typed::Script>], directory: &Path, problems: &
 /// Answers to questions of packages; each is one line of debconf-set-selections(1).
 pub fn debconf(written: &[typed::DebconfAnswer], problems: &mut Problems) -> Vec<DebconfAnswer> {
     for answer in written {
-        if answer.question.value.is_empty() || answer.question.value.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if answer.question.value.is_empty()
+            || answer.question.value.contains(|c: char| c.is_whitespace() || c.is_control())
+        {
             problems.push(Problem::error(&answer.question.span, "the name of a question holds no space"));
         }
         if answer.value.value.chars().any(|c| c == '\n' || c == '\r') {

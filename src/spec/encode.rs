@@ -7,8 +7,8 @@
 use layers::KeyBuilder;
 
 use super::resolved::{
-    CopiedFile, DebconfAnswer, Interface, Owner, Repository, RepositoryKey, ResolvedSpec, Script,
-    SourceKind, Stage, Sudo, User,
+    CopiedFile, DebconfAnswer, Interface, Owner, Repository, RepositoryKey, ResolvedSpec, Script, SourceKind, Stage,
+    Sudo, User,
 };
 use super::scalar::Principal;
 
@@ -186,9 +186,9 @@ fn copied_file(encoder: Encoder, file: &CopiedFile) -> Encoder {
     owner(encoder, &file.owner).each("entries", &file.entries, |encoder, entry| {
         let encoder = encoder.put("path", entry.path.as_bytes());
         match &entry.kind {
-            SourceKind::File { content, executable, .. } => encoder
-                .put("file", content.digest)
-                .number("executable", u64::from(*executable)),
+            SourceKind::File { content, executable, .. } => {
+                encoder.put("file", content.digest).number("executable", u64::from(*executable))
+            }
             SourceKind::Text(text) => encoder.put("text", text),
             SourceKind::Directory => encoder.put("directory", ""),
             SourceKind::Symlink(target) => encoder.put("symlink", target),

@@ -10,8 +10,7 @@ use super::tree::{Key, Node, Value};
 /// The key that tells the short form from the long one.
 const SHORT_FORM_MARK: &str = "distro";
 /// Every key of the short form.
-const SHORT_FORM_KEYS: &[&str] =
-    &["name", "distro", "version", "arch", "packages", "immutable", "output", "kernel"];
+const SHORT_FORM_KEYS: &[&str] = &["name", "distro", "version", "arch", "packages", "immutable", "output", "kernel"];
 
 /// Runs every pass over the tree.
 pub fn lower(document: Node, problems: &mut Problems) -> Node {

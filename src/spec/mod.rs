@@ -34,3 +34,6 @@ pub use problem::{Problem, Severity};
 pub use resolve::{KnownProviders, Surroundings, resolve};
 pub use resolved::ResolvedSpec;
 pub use typed::Spec;
+
+#[cfg(test)]
+mod tests;

@@ -160,11 +160,7 @@ fn only(text: &str, is_allowed: fn(u8) -> bool, allowed: &str) -> Result<(), Str
 }
 
 fn file_stem(text: &str) -> Result<(), String> {
-    only(
-        text,
-        |b| b.is_ascii_alphanumeric() || b"._+~-".contains(&b),
-        "letters, digits, '.', '_', '+', '~' and '-'",
-    )?;
+    only(text, |b| b.is_ascii_alphanumeric() || b"._+~-".contains(&b), "letters, digits, '.', '_', '+', '~' and '-'")?;
     if !text.as_bytes()[0].is_ascii_alphanumeric() {
         return Err("it must begin with a letter or digit".to_owned());
     }

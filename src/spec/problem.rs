@@ -61,8 +61,7 @@ impl fmt::Display for Problem {
             margin = " ".repeat(line.to_string().len());
             write!(f, "\n{margin}--> {}:{line}:{column}", span.path().display())?;
             write!(f, "\n{margin} |\n{line} | {}", shown(text))?;
-            let indent: String =
-                text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let indent: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             write!(f, "\n{margin} | {indent}{}", "^".repeat(covered))?;
         }
         if let Some(hint) = &self.hint {

@@ -168,10 +168,8 @@ impl<'a> Reader<'a> {
             _ => return Err(Problem::error(&span, "expected a value")),
         };
         if anchor != 0 {
-            let weight = Weight {
-                nodes: self.read.nodes - before.nodes,
-                text_bytes: self.read.text_bytes - before.text_bytes,
-            };
+            let weight =
+                Weight { nodes: self.read.nodes - before.nodes, text_bytes: self.read.text_bytes - before.text_bytes };
             self.anchors.insert(anchor, (node.clone(), weight));
         }
         Ok(node)

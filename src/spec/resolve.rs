@@ -169,8 +169,7 @@ fn output(spec: &Spec, problems: &mut Problems) -> (Vec<Format>, Compression) {
             problems.push(problem.hint("use raw or qcow2"));
         }
         if !compression.fits(format.value) {
-            let message =
-                format!("Invalid combination of compression '{compression}' with format '{}'", format.value);
+            let message = format!("Invalid combination of compression '{compression}' with format '{}'", format.value);
             let fitting: Vec<&str> = Compression::ALL
                 .iter()
                 .filter(|compression| compression.fits(format.value))

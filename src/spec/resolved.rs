@@ -10,12 +10,10 @@ use std::path::PathBuf;
 
 use layers::{Content, TreePath};
 
-pub use super::choice::{
-    Architecture, Bootloader, Compression, DebconfType, Dhcp, Format, Stage, Variant,
-};
+pub use super::choice::{Architecture, Bootloader, Compression, DebconfType, Dhcp, Format, Stage, Variant};
 pub use super::names::{
-    GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash,
-    RepositoryName, Timezone, UnitName, UserName, VariableName, VersionText,
+    GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash, RepositoryName, Timezone,
+    UnitName, UserName, VariableName, VersionText,
 };
 pub use super::scalar::{IpPrefix, LinkAddress, Mode, Owner};
 

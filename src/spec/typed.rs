@@ -3,12 +3,12 @@
 use super::choice::{Architecture, Bootloader, Compression, DebconfType, Dhcp, Format, Stage, Variant};
 use super::decode::{Entries, Located, OneOrMany, record};
 use super::names::{
-    GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash,
-    RepositoryName, Timezone, UnitName, UserName, VariableName, VersionText,
+    GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash, RepositoryName, Timezone,
+    UnitName, UserName, VariableName, VersionText,
 };
 use super::scalar::{Address, ByteSize, IpPrefix, LinkAddress, Mode, Owner};
 use super::unsupported::{NotYet, OffOnly};
-use super::written::{Cmdline, ImagePath, PartitionSize, SudoChoice, InterfacePattern};
+use super::written::{Cmdline, ImagePath, InterfacePattern, PartitionSize, SudoChoice};
 
 record! {
     /// A build specification: what the image is made of, what is changed in it, and what it

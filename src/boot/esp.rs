@@ -1,0 +1,183 @@
+//! The EFI system partition's files (UEFI 2.10, section 3.5.1.1; Boot Loader Specification, type
+//! 1 entries).
+
+use layers::{Contents, Entry, Kind, MemoryContents, Meta, Time, Tree, TreePath};
+
+use super::{InstalledKernel, kernels};
+use crate::error::{Error, ResultExt};
+
+/// What goes on the EFI system partition.
+pub struct Esp {
+    /// Its files.
+    pub tree: Tree,
+    /// The generated ones among them.
+    pub generated: MemoryContents,
+}
+
+/// What the partition is made of.
+pub struct Boot<'a> {
+    /// The boot loader in the image, such as `usr/lib/systemd/boot/efi/systemd-bootx64.efi`.
+    pub loader: TreePath,
+    /// What UEFI calls the machine in file names, such as `x64`.
+    pub efi_suffix: &'a str,
+    /// Paths of kernel and initrd with `{release}` in them.
+    pub kernel: &'a str,
+    /// See `kernel`.
+    pub initrd: &'a str,
+    /// The directory and entry name that kernel-install uses (`/etc/kernel/entry-token`).
+    pub token: &'a str,
+    /// The kernel's command line.
+    pub cmdline: &'a str,
+    /// Time of every file, seconds since the epoch.
+    pub epoch: i64,
+}
+
+/// The partition's files for a tree.
+///
+/// # Errors
+/// The image has no kernel, no initial ramdisk or no boot loader.
+pub fn esp(tree: &Tree, contents: &dyn Contents, boot: &Boot<'_>) -> Result<Esp, Error> {
+    let mut esp = Esp { tree: Tree::default(), generated: MemoryContents::default() };
+    let found = kernels(tree, boot.kernel, boot.initrd);
+    if found.is_empty() {
+        return Err(Error::build(format!("failed to find a kernel in the image at /{}", boot.kernel))
+            .hint("name a kernel package in `kernel.package`, such as linux-image-cloud-amd64"));
+    }
+    let upper = boot.efi_suffix.to_ascii_uppercase();
+    let loader = file_at(tree, &boot.loader).ok_or_else(|| {
+        Error::build(format!("failed to find the boot loader in the image at {}", boot.loader))
+            .hint("add the package that has it (systemd-boot) to customizations.packages.install")
+    })?;
+    esp.put(&format!("EFI/BOOT/BOOT{upper}.EFI"), loader.clone(), boot.epoch)?;
+    esp.put(&format!("EFI/systemd/systemd-boot{}.efi", boot.efi_suffix), loader, boot.epoch)?;
+    // No timeout would make another kernel unreachable; 3 seconds is what people expect.
+    esp.text("loader/loader.conf", "timeout 3\nconsole-mode keep\n", boot.epoch)?;
+    esp.text("loader/entries.srel", "type1\n", boot.epoch)?;
+    let release = os_release(tree, contents)?;
+    for kernel in &found {
+        esp.entry(tree, kernel, &release, boot)?;
+    }
+    Ok(esp)
+}
+
+impl Esp {
+    fn put(&mut self, path: &str, kind: Kind, epoch: i64) -> Result<(), Error> {
+        let path = TreePath::new(path).to("name a file of the EFI system partition")?;
+        let meta = Meta::root_owned(0o755, Time::seconds(epoch));
+        if let Some(parent) = path.parent() {
+            self.tree.create_directories(&parent, &meta).to("lay out the EFI system partition")?;
+        }
+        self.tree.insert(path, Entry { kind, meta }).to("lay out the EFI system partition")
+    }
+
+    fn text(&mut self, path: &str, text: &str, epoch: i64) -> Result<(), Error> {
+        let content = self.generated.add(text);
+        self.put(path, Kind::File(content), epoch)
+    }
+
+    fn entry(&mut self, tree: &Tree, kernel: &InstalledKernel, os: &OsRelease, boot: &Boot<'_>) -> Result<(), Error> {
+        let missing = |what: &str| Error::build(format!("failed to find {what} of kernel {}", kernel.release));
+        let (token, release) = (boot.token, kernel.release.as_str());
+        let image = file_at(tree, &kernel.image).ok_or_else(|| missing("the image"))?;
+        let initrd_path = kernel.initrd.as_ref().ok_or_else(|| {
+            missing("the initial ramdisk").hint("is a generator (initramfs-tools) among the packages?")
+        })?;
+        let initrd = file_at(tree, initrd_path).ok_or_else(|| missing("the initial ramdisk"))?;
+        let initrd_name = String::from_utf8_lossy(initrd_path.name()).into_owned();
+        self.put(&format!("{token}/{release}/linux"), image, boot.epoch)?;
+        self.put(&format!("{token}/{release}/{initrd_name}"), initrd, boot.epoch)?;
+        // The fields and their order are kernel-install's own (90-loaderentry.install).
+        let text = format!(
+            "# Boot Loader Specification type#1 entry\n\
+             title      {}\nversion    {release}\nsort-key   {}\noptions    {}\n\
+             linux      /{token}/{release}/linux\ninitrd     /{token}/{release}/{initrd_name}\n",
+            os.title, os.id, boot.cmdline
+        );
+        self.text(&format!("loader/entries/{token}-{release}.conf"), &text, boot.epoch)
+    }
+}
+
+fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
+    let path = tree.resolve(path).ok()?;
+    match &tree.get(&path)?.kind {
+        file @ Kind::File(_) => Some(file.clone()),
+        Kind::HardLink(target) => tree.get(target).map(|entry| entry.kind.clone()),
+        _ => None,
+    }
+}
+
+struct OsRelease {
+    id: String,
+    title: String,
+}
+
+/// Reads os-release(5).
+fn os_release(tree: &Tree, contents: &dyn Contents) -> Result<OsRelease, Error> {
+    let mut release = OsRelease { id: "linux".into(), title: "Linux".into() };
+    let path = TreePath::new("etc/os-release").to("name os-release")?;
+    if let Some(Kind::File(content)) = file_at(tree, &path) {
+        let mut text = String::new();
+        let mut reader = std::io::Read::take(contents.open(&content).to("open os-release")?, 64 << 10);
+        std::io::Read::read_to_string(&mut reader, &mut text).to("read os-release")?;
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once('=') else { continue };
+            let value = value.trim().trim_matches(['"', '\'']).to_owned();
+            match name {
+                "ID" => release.id = value,
+                "PRETTY_NAME" => release.title = value,
+                _ => {}
+            }
+        }
+    }
+    Ok(release)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    fn boot() -> Boot<'static> {
+        Boot {
+            loader: path("usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
+            efi_suffix: "x64",
+            kernel: "/boot/vmlinuz-{release}",
+            initrd: "/boot/initrd.img-{release}",
+            token: "debian",
+            cmdline: "root=UUID=1 ro",
+            epoch: 1,
+        }
+    }
+
+    #[test]
+    fn files_lie_where_kernel_install_puts_them() {
+        let mut contents = MemoryContents::default();
+        let mut tree = Tree::default();
+        let meta = Meta::root_owned(0o755, Time::default());
+        for name in ["boot/vmlinuz-6.1", "boot/initrd.img-6.1", "usr/lib/systemd/boot/efi/systemd-bootx64.efi"] {
+            let at = path(name);
+            tree.create_directories(&at.parent().unwrap(), &meta).unwrap();
+            tree.insert(at, Entry::file(contents.add(name), meta.clone())).unwrap();
+        }
+        let made = esp(&tree, &contents, &boot()).unwrap();
+        let files: Vec<String> =
+            made.tree.iter().filter(|(_, e)| !e.is_directory()).map(|(p, _)| p.to_string()).collect();
+        assert_eq!(
+            files,
+            [
+                "/EFI/BOOT/BOOTX64.EFI",
+                "/EFI/systemd/systemd-bootx64.efi",
+                "/debian/6.1/initrd.img-6.1",
+                "/debian/6.1/linux",
+                "/loader/entries/debian-6.1.conf",
+                "/loader/entries.srel",
+                "/loader/loader.conf",
+            ]
+        );
+        tree.remove(&path("boot/initrd.img-6.1"));
+        assert!(esp(&tree, &contents, &boot()).is_err());
+    }
+}

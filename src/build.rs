@@ -1,0 +1,294 @@
+//! A build from the command's request to finished files: caches, the clock, the order of stages.
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use layers::{Key, KeyBuilder};
+use providers::distro::Catalogue;
+use providers::lock::Lock;
+
+use crate::cli::options::{BuildRequest, CleanWhat};
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::{Error, Kind, ResultExt};
+use crate::finalize::cache::{CachedImage, ImageCache};
+use crate::finalize::{Artifact, Target, documents, output};
+use crate::means;
+use crate::progress::Outcome;
+use crate::spec::choice::Stage;
+use crate::spec::{self, KnownProviders, ResolvedSpec, Surroundings};
+use crate::stages;
+
+/// Builds what a request asks for.
+///
+/// # Errors
+/// Those of the stages; an interruption; the end of the build's time.
+pub fn run(request: &BuildRequest) -> Result<Vec<Artifact>, Error> {
+    let mut spec = read_spec(request)?;
+    request.options.apply(&mut spec, &request.config, &request.current_directory)?;
+    let _slot = means::slot(&request.config, request.interrupted.as_ref(), &*request.reporter)?;
+    let workshop = means::prepare(request, &spec)?;
+    let target = Target { directory: spec.destination.clone(), force: request.options.force };
+    let given = given_lock(request)?;
+    let built = build(&spec, given, &target, request, &workshop.context)?;
+    Ok(built)
+}
+
+/// The five stages, in order.
+fn build(
+    spec: &ResolvedSpec,
+    given: Option<Lock>,
+    target: &Target,
+    request: &BuildRequest,
+    cx: &Context,
+) -> Result<Vec<Artifact>, Error> {
+    let started = Instant::now();
+    if spec.stages.contains(&Stage::Validate) {
+        stage(cx, Stage::Validate, || stages::validate(spec, cx))?;
+    }
+    if !spec.stages.contains(&Stage::Packages) {
+        return Ok(Vec::new());
+    }
+    let finish = spec.stages.contains(&Stage::Finalize);
+    let images = ImageCache::new(&request.config.cache_dir);
+    let lock = stages::lock(spec, given, cx)?;
+    let key = image_key(spec, &lock, cx)?;
+    if finish {
+        if let Some(found) = cached(&images, &key, spec, target, cx)? {
+            return Ok(found);
+        }
+        let names: Vec<String> =
+            output::image_names(spec).into_iter().map(|(_, name)| name).chain(documents::names(spec)).collect();
+        target.prepare(&names)?;
+    }
+    let packages = stage(cx, Stage::Packages, || stages::fetch(spec, lock, cx))?;
+    if !spec.stages.contains(&Stage::Compose) {
+        documents::publish_lock(spec, &packages, target)?;
+        return Ok(Vec::new());
+    }
+    let composed = stage(cx, Stage::Compose, || stages::compose(spec, &packages, cx))?;
+    let configured = match spec.stages.contains(&Stage::Configuration) {
+        true => stage(cx, Stage::Configuration, || stages::configuration(spec, composed, cx))?,
+        false => stages::Configured(composed.0),
+    };
+    if !finish {
+        return Ok(Vec::new());
+    }
+    let artifacts = stage(cx, Stage::Finalize, || stages::finalize(spec, &packages, &configured, target, cx))?;
+    documents::publish_report(spec, target, cx, started.elapsed())?;
+    if spec.caches.images {
+        let max_count = request.config.image_cache.max_count;
+        images.keep(&key, spec.name.as_str(), &artifacts, target, max_count)?;
+    }
+    Ok(artifacts)
+}
+
+fn stage<T>(cx: &Context, which: Stage, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    cx.check()?;
+    cx.reporter.stage_started(which);
+    let result = work();
+    let outcome = if result.is_ok() { Outcome::Built } else { Outcome::Failed };
+    cx.reporter.stage_ended(which, outcome, None);
+    result
+}
+
+/// What an image is the image of: spec, lock, time, and the program that makes it.
+fn image_key(spec: &ResolvedSpec, lock: &Lock, cx: &Context) -> Result<Key, Error> {
+    Ok(KeyBuilder::new("image", 1)
+        .field("program", env!("CARGO_PKG_VERSION"))
+        .field("spec", spec.digest())
+        .field("lock", lock.write().to("write the lock")?)
+        .field("epoch", cx.epoch().to_le_bytes())
+        .finish())
+}
+
+/// The outputs of an earlier, identical build.
+fn cached(
+    images: &ImageCache,
+    key: &Key,
+    spec: &ResolvedSpec,
+    target: &Target,
+    cx: &Context,
+) -> Result<Option<Vec<Artifact>>, Error> {
+    if !spec.caches.images {
+        return Ok(None);
+    }
+    let Some(record) = images.find(key) else { return Ok(None) };
+    if images.is_in_place(&record, target) {
+        cx.reporter.info("nothing has changed: the outputs are those of the last build");
+        return Ok(Some(images.artifacts(&record, target)));
+    }
+    let names: Vec<String> = images
+        .artifacts(&record, target)
+        .iter()
+        .filter_map(|artifact| Some(artifact.path.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    target.prepare(&names)?;
+    let restored = images.restore(key, &record, target)?;
+    if restored.is_some() {
+        cx.reporter.info("the image was built before: copied from the image cache");
+    }
+    Ok(restored)
+}
+
+/// Reads and resolves the spec of a request; warnings are told.
+///
+/// # Errors
+/// Every problem of the spec.
+pub fn read_spec(request: &BuildRequest) -> Result<ResolvedSpec, Error> {
+    let written = spec::load(&request.spec_path)?;
+    let path = std::path::absolute(&request.spec_path)
+        .map_err(|source| Error::io(Kind::Validation, "find", &request.spec_path, source))?;
+    let catalogue = means::catalogue(&request.config)?;
+    let providers = known_providers(&catalogue);
+    let around = Surroundings {
+        spec_directory: path.parent().unwrap_or(Path::new("/")),
+        current_directory: &request.current_directory,
+        providers: &providers,
+    };
+    let (resolved, warnings) = spec::resolve(&written, &around)
+        .map_err(|problems| Error::problems(Kind::Validation, &request.spec_path, problems))?;
+    for warning in warnings {
+        request.reporter.warn(&warning.to_string());
+    }
+    Ok(resolved)
+}
+
+/// The providers of a catalogue with their releases, aliases included.
+pub fn known_providers(catalogue: &Catalogue) -> KnownProviders {
+    let mut known = KnownProviders::default();
+    for distro in catalogue.distros() {
+        let versions = known.0.entry(distro.os.clone()).or_default();
+        versions.push(distro.version.clone());
+        versions.extend(distro.aliases.iter().cloned());
+    }
+    known
+}
+
+/// The lock beside the spec: its path.
+pub fn lock_path(spec_path: &Path) -> PathBuf {
+    spec_path.with_extension("lock")
+}
+
+fn given_lock(request: &BuildRequest) -> Result<Option<Lock>, Error> {
+    if !request.options.locked {
+        return Ok(None);
+    }
+    let path = lock_path(&request.spec_path);
+    let bytes = std::fs::read(&path).map_err(|source| {
+        Error::io(Kind::Build, "read the lock", &path, source)
+            .hint(format!("write it with `image-composer lock {}`", request.spec_path.display()))
+    })?;
+    Lock::read(&bytes).map(Some).map_err(|error| {
+        let hint = error.hint().unwrap_or_default();
+        Error::build(format!("failed to use {}", path.display())).caused_by(error).hint(hint)
+    })
+}
+
+/// Writes the lock of a spec beside it, and gives its path.
+///
+/// # Errors
+/// Those of the packages stage; a directory that cannot be written.
+pub fn lock(request: &BuildRequest) -> Result<PathBuf, Error> {
+    let spec = read_spec(request)?;
+    let workshop = means::prepare(request, &spec)?;
+    let lock = stages::lock(&spec, None, &workshop.context)?;
+    let path = std::path::absolute(lock_path(&request.spec_path))
+        .map_err(|source| Error::io(Kind::Build, "find", &request.spec_path, source))?;
+    let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut pending = Target { directory, force: true }.begin(&name)?;
+    pending.write(lock.write().to("write the lock")?.as_bytes())?;
+    pending.publish()
+}
+
+/// The chain of reasons for which a package is in the image, from the package to what was asked
+/// for; each line is one reason.
+///
+/// # Errors
+/// The package is not in the image; those of the packages stage.
+pub fn why(request: &BuildRequest, package: &str) -> Result<String, Error> {
+    let spec = read_spec(request)?;
+    let workshop = means::prepare(request, &spec)?;
+    let lock = stages::lock(&spec, given_lock(request)?, &workshop.context)?;
+    let mut lines: Vec<String> = Vec::new();
+    let mut wanted = package.to_owned();
+    loop {
+        let Some(found) = lock.packages.iter().find(|locked| locked.name == wanted) else {
+            let near: Vec<&str> = lock
+                .packages
+                .iter()
+                .map(|locked| locked.name.as_str())
+                .filter(|name| name.contains(package))
+                .take(5)
+                .collect();
+            let error = Error::other(format!("'{package}' is not in the image"));
+            return Err(if near.is_empty() {
+                error
+            } else {
+                error.hint(format!("similar names: {}", near.join(", ")))
+            });
+        };
+        lines.push(format!("{} {}: {}", found.name, found.version, found.why));
+        let next = match &found.why {
+            providers::lock::Why::Dependency { of, .. } => of,
+            providers::lock::Why::Recommended { by } => by,
+            _ => return Ok(joined(&lines)),
+        };
+        // Reasons run in no circles in a lock of ours; one from elsewhere may.
+        if lines.len() > lock.packages.len() {
+            return Ok(joined(&lines));
+        }
+        wanted = next.clone();
+    }
+}
+
+fn joined(lines: &[String]) -> String {
+    let mut text = String::new();
+    for (depth, line) in lines.iter().enumerate() {
+        text.push_str(&"  ".repeat(depth));
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// Seconds since the epoch now.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The images of the image cache.
+///
+/// # Errors
+/// None at present; what cannot be read is left out.
+pub fn cached_images(config: &Config) -> Result<Vec<CachedImage>, Error> {
+    Ok(ImageCache::new(&config.cache_dir).list())
+}
+
+/// What is kept of the one image whose hash begins so.
+///
+/// # Errors
+/// No image or several images have such a hash.
+pub fn image_info(config: &Config, hash: &str) -> Result<String, Error> {
+    let images = cached_images(config)?;
+    let found: Vec<&CachedImage> = images.iter().filter(|image| image.hash.starts_with(hash)).collect();
+    match found.as_slice() {
+        [one] => Ok(one.describe()),
+        [] => Err(Error::other(format!("no image of the cache has a hash that begins with '{hash}'"))
+            .hint("`image-composer cache list` shows them")),
+        several => {
+            Err(Error::other(format!("{} images of the cache have a hash that begins with '{hash}'", several.len()))
+                .hint("give more of the hash"))
+        }
+    }
+}
+
+/// Cleans the caches and gives the number of bytes that were freed.
+///
+/// # Errors
+/// I/O errors.
+pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
+    crate::cleaning::clean(config, what)
+}

@@ -1,0 +1,95 @@
+//! Cleaning what is kept between builds: packages by age and size, layers that nothing needs,
+//! images.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::cli::options::CleanWhat;
+use crate::config::Config;
+use crate::error::{Error, Kind};
+use crate::finalize::cache::ImageCache;
+use crate::means;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Cleans the caches and gives the number of bytes that were freed. No build may be running with
+/// the same cache directory: a running build's inputs are never swept.
+///
+/// # Errors
+/// I/O errors; a build that runs.
+pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
+    let _alone = means::all_slots(config)?;
+    let packages = config.cache_dir.join("packages");
+    let store = config.cache_dir.join("store");
+    let images = ImageCache::new(&config.cache_dir);
+    let mut freed = 0u64;
+    match what {
+        CleanWhat::Expired => freed = expire(&packages.join("sha256"), config)?,
+        CleanWhat::Packages => freed = remove(&packages)?.saturating_add(remove(&store)?),
+        CleanWhat::Images => freed = images.clear()?,
+        CleanWhat::All => {
+            for path in [&packages, &store, &config.cache_dir.join("indexes"), &config.cache_dir.join("releases")] {
+                freed = freed.saturating_add(remove(path)?);
+            }
+            freed = freed.saturating_add(images.clear()?);
+        }
+    }
+    Ok(freed)
+}
+
+/// Removes packages that were not used for too long, then the longest unused ones until the rest
+/// fits.
+fn expire(directory: &Path, config: &Config) -> Result<u64, Error> {
+    let limits = &config.package_cache;
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            // Where the file system notes no reading, the time of writing counts.
+            let used = meta.accessed().or_else(|_| meta.modified()).ok()?;
+            Some((used, meta.len(), entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut total = files.iter().fold(0u64, |sum, (_, size, _)| sum.saturating_add(*size));
+    let oldest = SystemTime::now().checked_sub(DAY.saturating_mul(limits.retention_days));
+    let mut freed = 0u64;
+    for (used, size, path) in files {
+        if total <= limits.max_bytes && oldest.is_none_or(|oldest| used >= oldest) {
+            continue;
+        }
+        fs::remove_file(&path).map_err(|source| Error::io(Kind::Other, "remove", &path, source))?;
+        total = total.saturating_sub(size);
+        freed = freed.saturating_add(size);
+    }
+    Ok(freed)
+}
+
+/// Removes a directory and gives the bytes that its files had.
+fn remove(directory: &Path) -> Result<u64, Error> {
+    let bytes = size_of(directory);
+    match fs::remove_dir_all(directory) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(Kind::Other, "remove", directory, source))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+fn size_of(directory: &Path) -> u64 {
+    let mut sum = 0u64;
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(next) = pending.pop() {
+        for entry in fs::read_dir(next).into_iter().flatten().filter_map(Result::ok) {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => pending.push(entry.path()),
+                Ok(meta) => sum = sum.saturating_add(meta.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    sum
+}

@@ -1,0 +1,71 @@
+//! Compose: packages become a configured system, as layers.
+//!
+//! One layer per package, stacked as dpkg would unpack them; then, cut point by cut point, the
+//! image's own dpkg configures them in the sandbox; at last the initial ramdisk is made, once.
+
+mod capture;
+pub mod failure;
+mod group;
+mod initramfs;
+mod materialise;
+mod note;
+mod plan;
+mod registry;
+mod scaffold;
+mod step;
+mod unpack;
+
+use layers::Stack;
+use providers::deb::Aliases;
+use providers::lock::Group;
+
+pub use materialise::materialise;
+pub use step::{Work, run_step};
+pub use unpack::Unpacked;
+
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+use crate::stages::PackageSet;
+
+/// Composes a package set.
+///
+/// # Errors
+/// A damaged package, colliding packages, a maintainer script that fails.
+pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<Stack, Error> {
+    let distro = &set.distro;
+    let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
+    let unpacked = unpack::unpack(set, &aliases, cx)?;
+    let mut stack = Stack::default();
+    registry::base(cx, &unpacked, &aliases, &mut stack)?;
+    let mut ownership = plan::Ownership::default();
+    let architecture = set.lock.architecture.to_string();
+    let groups = group::Groups { cx, deferred: &distro.initramfs.deferred, preseeds, architecture: &architecture };
+    for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {
+        let packages: Vec<&Unpacked> = unpacked.iter().filter(|package| package.package.group == group).collect();
+        groups.configure(group, &packages, &mut ownership, &mut stack)?;
+    }
+    registry::sources(cx, set, &mut stack)?;
+    initramfs::make(cx, distro, &mut stack)?;
+    Ok(stack)
+}
+
+/// A command in the image: Debian's usual path, nobody to ask, the build's time, nothing else.
+pub fn command(argv: &[String], epoch: i64) -> sandbox::Command {
+    command_with(argv, epoch, &[])
+}
+
+/// As [`command`], with more variables.
+pub fn command_with(argv: &[String], epoch: i64, more: &[(&str, String)]) -> sandbox::Command {
+    let mut env: Vec<(Vec<u8>, Vec<u8>)> = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", "/root"),
+        ("LC_ALL", "C.UTF-8"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .to_vec();
+    env.push((b"SOURCE_DATE_EPOCH".to_vec(), epoch.to_string().into_bytes()));
+    env.extend(more.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())));
+    sandbox::Command { argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(), env, ..Default::default() }
+}

@@ -1,0 +1,101 @@
+//! The note that stays beside a package's layer: what dpkg's database needs of the package, so
+//! that a warm build opens no archive.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use layers::TreePath;
+use providers::deb::Control;
+use providers::deb::archive::ControlFile;
+
+/// What is kept of a package beside its files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// Its control member.
+    pub control: Control,
+    /// Its paths as dpkg lists them, in the archive's order.
+    pub listed: Vec<Vec<u8>>,
+    /// MD5 of its conffiles.
+    pub conffiles: BTreeMap<Vec<u8>, [u8; 16]>,
+    /// Directories whose metadata is made up and yields to any other package's.
+    pub implied: BTreeSet<TreePath>,
+}
+
+impl Note {
+    /// Writes it: every byte string preceded by its length (u32 LE), every list by its count.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::new());
+        out.bytes(self.control.stanza().as_str().as_bytes());
+        out.count(self.control.files.len());
+        for (name, file) in &self.control.files {
+            out.bytes(name.as_bytes());
+            out.count(file.mode as usize);
+            out.bytes(&file.bytes);
+        }
+        out.count(self.listed.len());
+        self.listed.iter().for_each(|path| out.bytes(path));
+        out.count(self.conffiles.len());
+        for (path, md5) in &self.conffiles {
+            out.bytes(path);
+            out.bytes(md5);
+        }
+        out.count(self.implied.len());
+        self.implied.iter().for_each(|path| out.bytes(path.as_bytes()));
+        out.0
+    }
+
+    /// Reads it; `None` for anything else, which counts as a miss of the store.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let text = reader.bytes()?.to_vec();
+        let mut files = BTreeMap::new();
+        for _ in 0..reader.count()? {
+            let name = String::from_utf8(reader.bytes()?.to_vec()).ok()?;
+            let mode = reader.count()?;
+            files.insert(name, ControlFile { bytes: reader.bytes()?.to_vec(), mode });
+        }
+        let mut listed = Vec::new();
+        for _ in 0..reader.count()? {
+            listed.push(reader.bytes()?.to_vec());
+        }
+        let mut conffiles = BTreeMap::new();
+        for _ in 0..reader.count()? {
+            conffiles.insert(reader.bytes()?.to_vec(), reader.bytes()?.try_into().ok()?);
+        }
+        let mut implied = BTreeSet::new();
+        for _ in 0..reader.count()? {
+            implied.insert(TreePath::new(reader.bytes()?).ok()?);
+        }
+        let control = Control::new(&text, files, "a note of the store").ok()?;
+        reader.0.is_empty().then_some(Self { control, listed, conffiles, implied })
+    }
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn count(&mut self, count: usize) {
+        self.0.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn count(&mut self) -> Option<u32> {
+        let (count, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some(u32::from_le_bytes(*count))
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = self.count()? as usize;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}

@@ -1,0 +1,150 @@
+//! What the package manager knows: dpkg's database of a group of packages, apt's marks and
+//! sources, the links of a merged /usr.
+
+use layers::{Stack, TreePath};
+use providers::deb::dpkg::{Member, State, database, extended_states};
+use providers::deb::{Aliases, MultiArch};
+
+use super::unpack::Unpacked;
+use crate::configure::read_text;
+use crate::context::Context;
+use crate::draft::lay;
+use crate::error::{Error, ResultExt};
+use crate::stages::PackageSet;
+
+/// Largest database file that is read back, in bytes.
+const DATABASE_MAX: u64 = 64 << 20;
+
+/// The lowest layer: the links of a merged /usr, where no package ships them.
+///
+/// # Errors
+/// Errors of the store.
+pub fn base(cx: &Context, packages: &[Unpacked], aliases: &Aliases, stack: &mut Stack) -> Result<(), Error> {
+    let shipped = |alias: &TreePath| packages.iter().any(|package| package.layer.layer.changes.contains_key(alias));
+    let used = |alias: &TreePath| {
+        let prefix = [b"/", alias.as_bytes(), b"/"].concat();
+        packages.iter().any(|package| package.note.listed.iter().any(|path| path.starts_with(&prefix)))
+    };
+    lay(cx, stack, "lay the base", |_, draft| {
+        for (alias, real) in aliases.iter() {
+            if used(alias) && !shipped(alias) {
+                draft.ensure_directory(real, draft.root_owned(0o755))?;
+                draft.symlink_owned(alias, real.as_bytes(), 0, 0)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Tells dpkg of a group of packages that are unpacked and not configured yet.
+///
+/// # Errors
+/// Control files that dpkg would not read; errors of the store.
+pub fn register(cx: &Context, packages: &[&Unpacked], architecture: &str, stack: &mut Stack) -> Result<(), Error> {
+    let members: Vec<Member<'_>> = packages
+        .iter()
+        .map(|package| Member {
+            control: &package.note.control,
+            listed: &package.note.listed,
+            conffiles: &package.note.conffiles,
+            state: State::Unpacked,
+        })
+        .collect();
+    let files = database(&members, architecture).to("write dpkg's database")?;
+    lay(cx, stack, "register packages", |stack, draft| {
+        for (path, file) in files {
+            let text = String::from_utf8_lossy(path.as_bytes()).into_owned();
+            let earlier = match is_appended(&text) {
+                true => read_text(stack, &text, DATABASE_MAX)?,
+                false => None,
+            };
+            let bytes = match earlier {
+                // What earlier groups left empty or filled stays.
+                Some(_) if file.bytes.is_empty() => continue,
+                Some(earlier) => [earlier.as_bytes(), &file.bytes].concat(),
+                None => file.bytes,
+            };
+            draft.file(&text, bytes, draft.root_owned(file.mode))?;
+        }
+        Ok(())
+    })
+}
+
+/// Whether later groups add to a file of the database instead of bringing their own.
+fn is_appended(path: &str) -> bool {
+    !path.starts_with("var/lib/dpkg/info/") || path.ends_with("info/format")
+}
+
+/// The name of a package's files in dpkg's `info` directory.
+pub fn info_name(package: &Unpacked) -> String {
+    let name = &package.package.name;
+    match package.note.control.package().map(|control| control.multi_arch) {
+        Ok(MultiArch::Same) => format!("{name}:{}", package.package.architecture),
+        _ => name.clone(),
+    }
+}
+
+/// apt's marks and sources: the canonical repositories, so that the image updates itself from
+/// where its packages come from, whatever mirror this build used.
+///
+/// # Errors
+/// Errors of the store.
+pub fn sources(cx: &Context, set: &PackageSet, stack: &mut Stack) -> Result<(), Error> {
+    let lock = &set.lock;
+    let architecture = lock.architecture.to_string();
+    let automatic = lock
+        .packages
+        .iter()
+        .filter(|package| package.automatic)
+        .map(|package| (package.name.as_str(), package.architecture.as_str()));
+    let marks = extended_states(automatic, &architecture);
+    let apt = TreePath::new("etc/apt").to("name apt's directory")?;
+    if stack.tree().get(&apt).is_none() {
+        return Ok(());
+    }
+    lay(cx, stack, "write package sources", |stack, draft| {
+        draft.file("var/lib/apt/extended_states", marks, draft.root_owned(0o644))?;
+        let keyring = format!("usr/share/keyrings/{}-archive-keyring.gpg", lock.os);
+        let keyring = ["pgp", "gpg"]
+            .map(|suffix| keyring.replace(".gpg", &format!(".{suffix}")))
+            .into_iter()
+            .find(|path| TreePath::new(path).is_ok_and(|path| stack.tree().get(&path).is_some()));
+        for (id, text) in source_files(set, keyring.as_deref()) {
+            draft.file(&format!("etc/apt/sources.list.d/{id}.sources"), text, draft.root_owned(0o644))?;
+        }
+        Ok(())
+    })
+}
+
+/// One deb822 file per repository (sources.list(5)), from the lock.
+fn source_files(set: &PackageSet, keyring: Option<&str>) -> Vec<(String, String)> {
+    let mut ids: Vec<String> = set.lock.repositories.iter().map(|repository| repository.id.to_string()).collect();
+    ids.dedup();
+    ids.into_iter()
+        .map(|id| {
+            let of_id: Vec<_> =
+                set.lock.repositories.iter().filter(|repository| repository.id.as_str() == id).collect();
+            let unique = |values: Vec<&str>| {
+                let mut seen: Vec<&str> = Vec::new();
+                for value in values {
+                    if !value.is_empty() && !seen.contains(&value) {
+                        seen.push(value);
+                    }
+                }
+                seen.join(" ")
+            };
+            let url = of_id.first().map_or("", |repository| repository.url.as_str());
+            let suites = unique(of_id.iter().map(|repository| repository.suite.as_str()).collect());
+            let components = unique(of_id.iter().map(|repository| repository.component.as_str()).collect());
+            let mut text = format!("Types: deb\nURIs: {url}\nSuites: {suites}\n");
+            if !components.is_empty() {
+                text.push_str(&format!("Components: {components}\n"));
+            }
+            let ours = set.distro.repositories.iter().any(|facts| facts.id.as_str() == id);
+            if let (true, Some(keyring)) = (ours, keyring) {
+                text.push_str(&format!("Signed-By: /{keyring}\n"));
+            }
+            (id, text)
+        })
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! One step in the sandbox: its key is looked up, or it runs and its changes become a layer.
+
+use std::time::Instant;
+
+use layers::{Key, Stack, Staging};
+use sandbox::{Event, Session, Step};
+
+use super::capture::capture;
+use super::failure;
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+
+/// What a step is, apart from its key.
+pub struct Work {
+    /// Whose command fails, should one fail.
+    pub origin: failure::Origin,
+    /// What runs. Begins by mounting the stack.
+    pub steps: Vec<Step>,
+    /// Directories that must stay until it has run.
+    pub hold: Vec<Staging>,
+}
+
+/// Runs a step on a stack, or takes its layer from the store, and puts the layer on top.
+///
+/// # Errors
+/// What failed inside, with the command and its last lines; errors of the store.
+pub fn run_step(
+    cx: &Context,
+    stack: &mut Stack,
+    key: &Key,
+    title: &str,
+    work: impl FnOnce(&Stack) -> Result<Work, Error>,
+) -> Result<(), Error> {
+    if let Some((layer, _)) = cx.recall(key)? {
+        cx.step(title, true, 0.0);
+        return stack.push(layer).to("apply a layer");
+    }
+    let started = Instant::now();
+    let work = work(stack)?;
+    let staging = cx.store.stage().to("make a work directory")?;
+    let session = Session {
+        rung: cx.rung()?,
+        scratch: staging.path().join("session"),
+        steps: work.steps,
+        limits: cx.limits(),
+        epoch: cx.epoch(),
+    };
+    std::fs::create_dir(&session.scratch)
+        .map_err(|source| Error::io(crate::error::Kind::Build, "create directory", &session.scratch, source))?;
+    let mut tail = failure::Tail::default();
+    let outcome = sandbox::run(
+        &session,
+        &mut |event| {
+            if let Event::Line { text, .. } = &event {
+                cx.reporter.line(title, &String::from_utf8_lossy(text));
+            }
+            tail.note(&event);
+        },
+        &cx.cancel,
+    );
+    let captured = match outcome {
+        Ok(captured) => captured,
+        Err(error) => {
+            let kept = cx.keep_temp.then(|| staging.keep());
+            return Err(failure::explain(&work.origin, &session, error, &tail, kept));
+        }
+    };
+    let target = cx.store.stage().to("make a work directory")?;
+    let layer = capture(captured, stack.tree(), &target, cx.epoch())?;
+    let stored = cx.store.publish(target, layer, key, b"").to("keep a layer")?;
+    cx.step(title, false, started.elapsed().as_secs_f64());
+    stack.push(stored).to("apply a layer")
+}

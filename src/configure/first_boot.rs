@@ -1,0 +1,39 @@
+//! What each machine must make for itself on its first boot, so that no two share it.
+
+use layers::{Tree, TreePath};
+
+use crate::draft::Draft;
+use crate::error::{Error, ResultExt};
+
+/// The unit that makes ssh host keys where there are none.
+const HOST_KEYS_UNIT: &str = "\
+[Unit]
+Description=Make the ssh host keys of this machine
+ConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key
+Before=ssh.service sshd.service ssh.socket
+After=systemd-random-seed.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/ssh-keygen -A
+RemainAfterExit=yes
+
+[Install]
+WantedBy=multi-user.target
+";
+
+const HOST_KEYS_NAME: &str = "ssh-host-keys.service";
+
+/// Adds what makes secrets on first boot, for the packages that the image has.
+///
+/// # Errors
+/// Paths blocked by something else.
+pub fn write(draft: &mut Draft<'_>, tree: &Tree) -> Result<(), Error> {
+    let sshd = TreePath::new("usr/sbin/sshd").to("name sshd")?;
+    if tree.get(&sshd).is_some() {
+        draft.file(&format!("etc/systemd/system/{HOST_KEYS_NAME}"), HOST_KEYS_UNIT, draft.root_owned(0o644))?;
+        let wanted = format!("etc/systemd/system/multi-user.target.wants/{HOST_KEYS_NAME}");
+        draft.symlink(&wanted, format!("/etc/systemd/system/{HOST_KEYS_NAME}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Configuration: what the spec says of the system, one layer per step, in this order: users,
+//! settings, files, services, scripts.
+//!
+//! Scripts come last, so that a changed line in the last script runs that script and nothing else.
+
+mod accounts;
+mod files;
+mod first_boot;
+mod network;
+mod scripts;
+mod services;
+mod settings;
+mod users;
+
+pub use accounts::read_text;
+pub use settings::ESP_MOUNT;
+
+use layers::{Key, KeyBuilder, Stack};
+use sandbox::Step;
+
+use crate::boot::Identity;
+use crate::compose::{Work, failure, materialise, run_step};
+use crate::context::Context;
+use crate::draft::lay;
+use crate::error::{Error, ResultExt};
+use crate::spec::ResolvedSpec;
+use accounts::Accounts;
+
+/// Grows whenever the same spec may be configured in another way.
+const CONFIGURATION_VERSION: u32 = 1;
+
+/// What configuration needs besides the spec.
+pub struct Surroundings<'a> {
+    /// Identifiers of the disk.
+    pub identity: &'a Identity,
+    /// The kernel's whole command line.
+    pub cmdline: &'a str,
+    /// The name under which kernel-install files kernels.
+    pub token: &'a str,
+}
+
+/// Applies everything that the spec says of the system to a composed stack.
+///
+/// # Errors
+/// A failing command or script; a source that changed; owners that do not exist.
+pub fn configure(
+    spec: &ResolvedSpec,
+    surroundings: &Surroundings<'_>,
+    cx: &Context,
+    stack: &mut Stack,
+) -> Result<(), Error> {
+    make_users(spec, cx, stack)?;
+    write_settings(spec, surroundings, cx, stack)?;
+    for file in &spec.files {
+        cx.check()?;
+        lay(cx, stack, &format!("copy {}", file.source), |stack, draft| {
+            files::copy(file, &Accounts::read(stack)?, draft)
+        })?;
+    }
+    switch_services(spec, cx, stack)?;
+    if spec.scripts.is_empty() {
+        return Ok(());
+    }
+    let host = match spec.scripts.iter().all(|script| script.run_in_chroot) {
+        true => scripts::HostDigest::default(),
+        false => scripts::HostDigest::of_machine()?,
+    };
+    for (position, script) in spec.scripts.iter().enumerate() {
+        cx.check()?;
+        scripts::run(cx, script, position, &spec.spec_directory, &host, stack)?;
+    }
+    Ok(())
+}
+
+fn key(step: &str, below: &Stack) -> KeyBuilder {
+    KeyBuilder::new(step, CONFIGURATION_VERSION).list("below", below.layers().iter().map(|layer| layer.id))
+}
+
+fn in_image(cx: &Context, stack: &mut Stack, key: &Key, title: &str, commands: Vec<Step>) -> Result<(), Error> {
+    run_step(cx, stack, key, title, |stack| {
+        let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
+        steps.extend(materialise(stack));
+        steps.extend(commands);
+        Ok(Work { origin: failure::Origin::Configuration, steps, hold: Vec::new() })
+    })
+}
+
+fn make_users(spec: &ResolvedSpec, cx: &Context, stack: &mut Stack) -> Result<(), Error> {
+    if spec.users.is_empty() {
+        return Ok(());
+    }
+    let commands = users::commands(spec, &Accounts::read(stack)?, cx.epoch());
+    let users_key =
+        key("users", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
+    in_image(cx, stack, &users_key, "make users", commands)
+}
+
+/// Every word of every command, with the number of words before each command.
+fn words(steps: &[Step]) -> Vec<Vec<u8>> {
+    let mut words = Vec::new();
+    for step in steps {
+        if let Step::Run(command) = step {
+            words.push(command.argv.len().to_le_bytes().to_vec());
+            words.extend(command.argv.iter().cloned());
+        }
+    }
+    words
+}
+
+fn write_settings(
+    spec: &ResolvedSpec,
+    surroundings: &Surroundings<'_>,
+    cx: &Context,
+    stack: &mut Stack,
+) -> Result<(), Error> {
+    lay(cx, stack, "write settings", |stack, draft| {
+        settings::write(spec, draft, stack.tree())?;
+        settings::write_boot(spec, surroundings.identity, surroundings.cmdline, surroundings.token, draft)?;
+        first_boot::write(draft, stack.tree())?;
+        users::files(spec, &Accounts::read(stack)?, draft)
+    })
+}
+
+fn switch_services(spec: &ResolvedSpec, cx: &Context, stack: &mut Stack) -> Result<(), Error> {
+    let commands = services::commands(spec, stack, cx.epoch());
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let services_key =
+        key("services", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
+    in_image(cx, stack, &services_key, "switch services", commands)
+}

@@ -1,0 +1,160 @@
+//! The means of a build: store, fetcher, sandbox, progress, patience. Never a decision: those are
+//! in the resolved spec and the lock, whose digests are cache keys.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use layers::{Key, Store, StoredLayer};
+use providers::distro::{Architecture, Catalogue, Distro};
+use providers::fetch::Fetcher;
+use sandbox::{Cancel, Limits, Rung};
+
+use crate::error::{Error, Kind, ResultExt};
+use crate::machine::Machine;
+use crate::progress::Reporter;
+use crate::spec::ResolvedSpec;
+
+/// The means of a build.
+pub struct Context {
+    /// Layers.
+    pub store: Store,
+    /// Where indexes and packages are kept.
+    pub cache_directory: PathBuf,
+    /// Brings files from repositories.
+    pub fetcher: Fetcher,
+    /// The distributions there are.
+    pub catalogue: Catalogue,
+    /// What this machine says about itself.
+    pub machine: Machine,
+    /// Tells people and machines how far it is.
+    pub reporter: Arc<dyn Reporter>,
+    /// Ends the build early.
+    pub cancel: Cancel,
+    /// Threads that work at once.
+    pub parallel: usize,
+    /// Whether a failed step's files stay.
+    pub keep_temp: bool,
+    /// Whether layers of earlier builds may be used.
+    pub reuse_layers: bool,
+    /// When the build's time is up.
+    pub deadline: Option<Instant>,
+    /// Seconds since the epoch, as the build began: for validity of indexes, never for bytes.
+    pub now: i64,
+    /// `SOURCE_DATE_EPOCH`, which takes the place of the lock's.
+    pub source_date_epoch: Option<i64>,
+    /// The rung that the command line forces.
+    pub forced_rung: Option<Rung>,
+    /// The rung in use, once one is needed.
+    pub rung: OnceLock<Rung>,
+    /// The time of everything made, once the lock is there.
+    pub epoch: OnceLock<i64>,
+    /// What was done so far, for the report.
+    pub steps: Mutex<Vec<StepRecord>>,
+}
+
+/// One step, for the report.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct StepRecord {
+    /// What it did.
+    pub step: String,
+    /// Whether its result was at hand.
+    pub reused: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Context {
+    /// The rung that this machine allows; found on first use, because not every command needs one.
+    ///
+    /// # Errors
+    /// No rung works here: the error says what is missing.
+    pub fn rung(&self) -> Result<Rung, Error> {
+        if let Some(rung) = self.rung.get() {
+            return Ok(*rung);
+        }
+        let rung = sandbox::choose(self.forced_rung)
+            .to("find a way to run package scripts on this machine")
+            .map_err(|error| error.hint("`image-composer doctor` says what each way needs and how to open it"))?;
+        Ok(*self.rung.get_or_init(|| rung))
+    }
+
+    /// Time of everything made by this build, seconds since the epoch: the lock's.
+    pub fn epoch(&self) -> i64 {
+        self.epoch.get().copied().unwrap_or_default()
+    }
+
+    /// Settles the time of everything made by this build: the lock's, unless the environment
+    /// says another.
+    pub fn set_epoch(&self, epoch: i64) {
+        // The first lock of a build counts; there is only one.
+        let _ = self.epoch.set(self.source_date_epoch.unwrap_or(epoch));
+    }
+
+    /// The facts about the distribution of a spec.
+    ///
+    /// # Errors
+    /// An unknown provider or release, in the words of the user's documents.
+    pub fn distro(&self, spec: &ResolvedSpec) -> Result<Distro, Error> {
+        let found = self.catalogue.find(spec.os.as_str(), spec.os_version.as_str());
+        found.cloned().map_err(|error| {
+            let hint = error.hint().unwrap_or_default();
+            let sentence = format!("Provider '{}' is not configured in the global configuration", spec.os);
+            Error::new(Kind::Validation, sentence).caused_by(error).hint(hint)
+        })
+    }
+
+    /// The architecture of a spec, as the deb family spells it.
+    ///
+    /// # Errors
+    /// None for the architectures that a spec can name.
+    pub fn architecture(&self, spec: &ResolvedSpec) -> Result<Architecture, Error> {
+        spec.architecture.deb().parse().to("read the architecture")
+    }
+
+    /// A step is over: told, and kept for the report.
+    pub fn step(&self, title: &str, reused: bool, seconds: f64) {
+        self.reporter.step(title, reused, seconds);
+        let record = StepRecord { step: title.to_owned(), reused, seconds };
+        if let Ok(mut steps) = self.steps.lock() {
+            steps.push(record);
+        }
+    }
+
+    /// The layer that a step with this key made earlier, where layers may be reused.
+    ///
+    /// # Errors
+    /// I/O errors of the store.
+    pub fn recall(&self, key: &Key) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
+        if !self.reuse_layers {
+            return Ok(None);
+        }
+        self.store.recall(key).to("look up a layer")
+    }
+
+    /// Bounds of one session in the sandbox.
+    pub fn limits(&self) -> Limits {
+        match self.deadline {
+            None => Limits::default(),
+            Some(end) => {
+                // 0 would mean no bound; a build out of time gets the shortest one.
+                let left = end.saturating_duration_since(Instant::now()).as_secs().max(1);
+                Limits { seconds: left.min(Limits::default().seconds), ..Limits::default() }
+            }
+        }
+    }
+
+    /// Ends the build when somebody asked for it or its time is up.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Interrupted`], or a build error when the time is up.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::interrupted());
+        }
+        if self.deadline.is_some_and(|end| Instant::now() > end) {
+            return Err(Error::build("failed to finish in time: the limit of --timeout is reached"));
+        }
+        Ok(())
+    }
+}

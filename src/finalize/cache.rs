@@ -1,0 +1,346 @@
+//! The image cache: finished outputs by the digest of everything that went into them.
+//!
+//! ```text
+//! CACHE/images/KEY/record.json   what belongs to it, and where it was written to
+//! CACHE/images/KEY/NAME          the outputs, copies (shared blocks where the file system can)
+//! ```
+//! Outputs are copies, not links: a user may boot an image and change it, and must not thereby
+//! change what the next build gets.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use image::Sink;
+use image::raw::RawFile;
+use layers::{Key, Sha256};
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+use super::output::Artifact;
+use super::target::Target;
+use crate::error::{Error, Kind, ResultExt};
+
+/// The image cache below a cache directory.
+#[derive(Clone, Debug)]
+pub struct ImageCache {
+    root: PathBuf,
+}
+
+/// One image of the cache.
+#[derive(Clone, Debug)]
+pub struct CachedImage {
+    /// Its key.
+    pub hash: String,
+    /// Its name.
+    pub name: String,
+    /// Sum of the sizes of its files.
+    pub bytes: u64,
+    /// What belongs to it.
+    pub record: Record,
+}
+
+impl CachedImage {
+    /// What `cache info` shows.
+    pub fn describe(&self) -> String {
+        let mut text = format!("name: {}\nhash: {}\n", self.name, self.hash);
+        for file in &self.record.files {
+            text.push_str(&format!("{} {} {} bytes sha256:{}\n", file.kind, file.name, file.size, file.sha256));
+        }
+        text
+    }
+}
+
+/// What the cache knows of one image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The image's name; at most so many are kept of each.
+    pub name: String,
+    files: Vec<KeptFile>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct KeptFile {
+    name: String,
+    kind: String,
+    sha256: Sha256,
+    size: u64,
+    /// Where it was written to last, as the file system tells files apart.
+    written: Option<Place>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = path.symlink_metadata().ok()?;
+        Some(Self {
+            path: path.to_path_buf(),
+            device: meta.dev(),
+            inode: meta.ino(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            size: meta.size(),
+        })
+    }
+}
+
+impl ImageCache {
+    /// The image cache below a cache directory.
+    pub fn new(cache: &Path) -> Self {
+        Self { root: cache.join("images") }
+    }
+
+    fn place(&self, key: &Key) -> PathBuf {
+        self.root.join(key.to_hex())
+    }
+
+    /// What the cache knows of the image with this key; a damaged record counts as none.
+    pub fn find(&self, key: &Key) -> Option<Record> {
+        let file = File::open(self.place(key).join("record.json")).ok()?;
+        let mut text = String::new();
+        file.take(1 << 20).read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Whether every output lies in the target just as it was written.
+    pub fn is_in_place(&self, record: &Record, target: &Target) -> bool {
+        record.files.iter().all(|file| {
+            let path = target.directory.join(&file.name);
+            file.written.is_some() && Place::of(&path) == file.written
+        })
+    }
+
+    /// The artifacts of a record, where the target has or will have them.
+    pub fn artifacts(&self, record: &Record, target: &Target) -> Vec<Artifact> {
+        let artifact = |file: &KeptFile| Artifact {
+            path: target.directory.join(&file.name),
+            kind: file.kind.clone(),
+            sha256: file.sha256,
+            size: file.size,
+        };
+        record.files.iter().map(artifact).collect()
+    }
+
+    /// Copies an image out of the cache. `None`: what was kept is damaged or gone, and is dropped.
+    ///
+    /// # Errors
+    /// The target cannot be written.
+    pub fn restore(&self, key: &Key, record: &Record, target: &Target) -> Result<Option<Vec<Artifact>>, Error> {
+        let mut ready = Vec::new();
+        for file in &record.files {
+            let from = self.place(key).join(&file.name);
+            let pending = target.begin(&file.name)?;
+            let copied = File::open(&from).ok().map(|source| copy(&source, pending.handle()?, pending.path()));
+            let whole = match copied {
+                Some(result) => result.map(|digest| digest == (file.sha256, file.size))?,
+                None => false,
+            };
+            if !whole {
+                let _ = fs::remove_dir_all(self.place(key));
+                return Ok(None);
+            }
+            ready.push(pending);
+        }
+        for pending in ready {
+            pending.publish()?;
+        }
+        self.note_places(key, record.clone(), target)?;
+        Ok(Some(self.artifacts(record, target)))
+    }
+
+    /// Keeps the outputs of a build, and no more than `max_count` of its name.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn keep(
+        &self,
+        key: &Key,
+        name: &str,
+        artifacts: &[Artifact],
+        target: &Target,
+        max_count: u32,
+    ) -> Result<(), Error> {
+        let place = self.place(key);
+        let making = self.root.join(format!(".{}-{}", key.to_hex(), std::process::id()));
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| Error::io(Kind::Build, "write to the image cache", &path, source)
+        };
+        let _ = fs::remove_dir_all(&making);
+        fs::create_dir_all(&making).map_err(io(&making))?;
+        let mut files = Vec::new();
+        for artifact in artifacts {
+            let file_name =
+                artifact.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let to = making.join(&file_name);
+            let source = File::open(&artifact.path).map_err(io(&artifact.path))?;
+            let sink = File::create(&to).map_err(io(&to))?;
+            clone(&source, sink, &to)?;
+            files.push(KeptFile {
+                name: file_name,
+                kind: artifact.kind.clone(),
+                sha256: artifact.sha256,
+                size: artifact.size,
+                written: None,
+            });
+        }
+        let record = Record { name: name.to_owned(), files };
+        write_record(&making, &record)?;
+        let _ = fs::remove_dir_all(&place);
+        fs::rename(&making, &place).map_err(io(&place))?;
+        self.note_places(key, record, target)?;
+        self.prune(name, max_count)
+    }
+
+    /// Every image that is kept, by name, then by key.
+    pub fn list(&self) -> Vec<CachedImage> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().filter_map(Result::ok);
+        let mut found: Vec<CachedImage> = entries
+            .filter_map(|entry| {
+                let key: Key = entry.file_name().to_str()?.parse().ok()?;
+                let record = self.find(&key)?;
+                let bytes = record.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
+                Some(CachedImage { hash: key.to_hex(), name: record.name.clone(), bytes, record })
+            })
+            .collect();
+        found.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
+        found
+    }
+
+    /// Removes every image.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn clear(&self) -> Result<u64, Error> {
+        let freed = self.list().iter().fold(0u64, |sum, image| sum.saturating_add(image.bytes));
+        match fs::remove_dir_all(&self.root) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(Kind::Other, "remove", &self.root, source))
+            }
+            _ => Ok(freed),
+        }
+    }
+
+    fn note_places(&self, key: &Key, mut record: Record, target: &Target) -> Result<(), Error> {
+        for file in &mut record.files {
+            file.written = Place::of(&target.directory.join(&file.name));
+        }
+        write_record(&self.place(key), &record)
+    }
+
+    /// Removes the oldest images of a name beyond `max_count`, and what killed builds left.
+    fn prune(&self, name: &str, max_count: u32) -> Result<(), Error> {
+        let mut of_name: Vec<(SystemTime, PathBuf)> = Vec::new();
+        let entries = fs::read_dir(&self.root).map_err(|e| Error::io(Kind::Build, "list", &self.root, e))?;
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            let record = fs::read_to_string(path.join("record.json")).ok();
+            let record: Option<Record> = record.and_then(|text| serde_json::from_str(&text).ok());
+            let modified = path.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            match record {
+                Some(record) if record.name == name && !hidden => of_name.push((modified, path)),
+                _ if hidden && modified.elapsed().is_ok_and(|age| age.as_secs() > 3600) => {
+                    let _ = fs::remove_dir_all(&path);
+                }
+                _ => {}
+            }
+        }
+        of_name.sort();
+        let surplus = of_name.len().saturating_sub(max_count.max(1) as usize);
+        for (_, path) in of_name.into_iter().take(surplus) {
+            let _ = fs::remove_dir_all(path);
+        }
+        Ok(())
+    }
+}
+
+fn write_record(directory: &Path, record: &Record) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(record).to("write the record of an image")?;
+    let path = directory.join(format!("record.json.{}", std::process::id()));
+    fs::write(&path, text).map_err(|e| Error::io(Kind::Build, "write", &path, e))?;
+    let place = directory.join("record.json");
+    fs::rename(&path, &place).map_err(|e| Error::io(Kind::Build, "rename to", &place, e))
+}
+
+/// Copies a file with its holes; blocks are shared where the file system can.
+fn clone(source: &File, to: File, path: &Path) -> Result<File, Error> {
+    let size = source.metadata().map_err(|e| Error::io(Kind::Build, "look at", path, e))?.len();
+    let mut sink = RawFile::new(to, path, size).to("copy an image")?;
+    if !sink.file(0, source, size).to("copy an image")? {
+        let mut offset = 0u64;
+        let mut reader = source;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let count = reader.read(&mut buffer).map_err(|e| Error::io(Kind::Build, "read", path, e))?;
+            if count == 0 {
+                break;
+            }
+            sink.data(offset, &buffer[..count]).to("copy an image")?;
+            offset = offset.saturating_add(count as u64);
+        }
+    }
+    sink.finish().to("copy an image")
+}
+
+/// Copies a file and gives the digest and size of the copy.
+fn copy(source: &File, to: File, path: &Path) -> Result<(Sha256, u64), Error> {
+    use std::io::Seek;
+    let mut file = clone(source, to, path)?;
+    file.rewind().map_err(|e| Error::io(Kind::Build, "read", path, e))?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0u64;
+    loop {
+        let count = file.read(&mut buffer).map_err(|e| Error::io(Kind::Build, "read", path, e))?;
+        if count == 0 {
+            return Ok((Sha256(hasher.finalize().into()), size));
+        }
+        hasher.update(&buffer[..count]);
+        size = size.saturating_add(count as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use layers::KeyBuilder;
+
+    #[test]
+    fn an_image_comes_back_whole_or_not_at_all() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = ImageCache::new(&home.path().join("cache"));
+        let key = KeyBuilder::new("image", 1).finish();
+        let target = |name: &str| Target { directory: home.path().join(name), force: false };
+        let one = target("one");
+        one.prepare(&[]).unwrap();
+        let path = one.directory.join("a.raw");
+        fs::write(&path, b"bytes").unwrap();
+        let artifact = Artifact { path: path.clone(), kind: "raw".into(), sha256: Sha256::of(b"bytes"), size: 5 };
+        cache.keep(&key, "a", &[artifact], &one, 5).unwrap();
+        let record = cache.find(&key).unwrap();
+        assert!(cache.is_in_place(&record, &one));
+        let two = target("two");
+        two.prepare(&[]).unwrap();
+        assert!(!cache.is_in_place(&record, &two));
+        cache.restore(&key, &record, &two).unwrap().unwrap();
+        assert_eq!(fs::read(two.directory.join("a.raw")).unwrap(), b"bytes");
+        // Whoever changes an output changes neither the cache nor the belief that it is in place.
+        fs::write(two.directory.join("a.raw"), b"other").unwrap();
+        let record = cache.find(&key).unwrap();
+        assert!(!cache.is_in_place(&record, &two));
+        fs::write(cache.place(&key).join("a.raw"), b"bytez").unwrap();
+        let three = target("three");
+        three.prepare(&[]).unwrap();
+        assert!(cache.restore(&key, &record, &three).unwrap().is_none());
+        assert!(cache.find(&key).is_none());
+    }
+}

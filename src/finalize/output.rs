@@ -1,0 +1,161 @@
+//! One pass over the data of a disk feeds every container that the spec asks for.
+
+use std::path::PathBuf;
+
+use image::disk::Disk;
+use image::sequential::Sequential;
+use image::{Sink, Source, compress, qcow2, raw};
+use layers::{Contents, Sha256};
+use sha2::Digest;
+
+use super::target::{Pending, Target};
+use crate::error::{Error, ResultExt};
+use crate::spec::ResolvedSpec;
+use crate::spec::resolved::{Compression, Format};
+
+/// A finished output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is: `raw`, `qcow2`, `sbom`, `manifest`, …
+    pub kind: String,
+    /// Its digest.
+    pub sha256: Sha256,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// File names of the images that a spec asks for.
+pub fn image_names(spec: &ResolvedSpec) -> Vec<(Format, String)> {
+    spec.formats
+        .iter()
+        .map(|format| {
+            let name = format!("{}.{}", spec.name, format.extension());
+            let outside = match (format, spec.compression) {
+                // qcow2 is compressed inside.
+                (Format::Qcow2, _) | (_, Compression::None) => name,
+                (_, compression) => format!("{name}.{}", compression.extension()),
+            };
+            (*format, outside)
+        })
+        .collect()
+}
+
+enum Writer {
+    Raw(raw::RawFile),
+    Compressed(Sequential<compress::Encoder<std::fs::File>>, u64),
+    Qcow2(Box<qcow2::Writer>),
+}
+
+impl Writer {
+    fn sink(&mut self) -> &mut dyn Sink {
+        match self {
+            Self::Raw(writer) => writer,
+            Self::Compressed(writer, _) => writer,
+            Self::Qcow2(writer) => writer.as_mut(),
+        }
+    }
+
+    fn finish(self) -> Result<(), image::Error> {
+        match self {
+            Self::Raw(writer) => writer.finish().map(drop),
+            Self::Compressed(writer, size) => {
+                let encoder = writer.finish(size)?;
+                encoder.finish().map(drop).map_err(|source| image::Error::Io {
+                    action: "write",
+                    path: PathBuf::from("the compressed image"),
+                    source,
+                })
+            }
+            Self::Qcow2(writer) => writer.finish().map(drop),
+        }
+    }
+}
+
+/// Writes the images of a spec; nothing has its name yet.
+///
+/// # Errors
+/// Content that is missing; a full disk.
+pub fn write(
+    spec: &ResolvedSpec,
+    disk: &Disk<'_>,
+    contents: &dyn Contents,
+    target: &Target,
+    threads: usize,
+) -> Result<Vec<(Format, Pending)>, Error> {
+    let mut pending = Vec::new();
+    let mut writers = Vec::new();
+    for (format, name) in image_names(spec) {
+        let file = target.begin(&name)?;
+        writers.push(open(spec, format, &file, disk.size(), threads)?);
+        pending.push((format, file));
+    }
+    let written = match writers.as_mut_slice() {
+        [] => Ok(()),
+        [one] => disk.write_to(contents, one.sink()),
+        several => {
+            let sinks = several.iter_mut().map(Writer::sink).collect();
+            disk.write_to(contents, &mut image::stream::Tee(sinks))
+        }
+    };
+    written.and_then(|()| writers.into_iter().try_for_each(Writer::finish)).map_err(explain)?;
+    Ok(pending)
+}
+
+fn open(spec: &ResolvedSpec, format: Format, file: &Pending, size: u64, threads: usize) -> Result<Writer, Error> {
+    let handle = file.handle()?;
+    Ok(match (format, spec.compression) {
+        (Format::Qcow2, compression) => {
+            let compression = match compression {
+                Compression::None => qcow2::Compression::None,
+                Compression::Gzip => qcow2::Compression::Zlib(6),
+                // xz is refused with qcow2 when the spec is read.
+                Compression::Zstd | Compression::Xz => qcow2::Compression::Zstd(3),
+            };
+            let options = qcow2::Options { compression, threads, ..qcow2::Options::new(size) };
+            Writer::Qcow2(Box::new(qcow2::Writer::new(handle, file.path(), &options).map_err(explain)?))
+        }
+        (_, Compression::None) => Writer::Raw(raw::RawFile::new(handle, file.path(), size).map_err(explain)?),
+        (_, compression) => {
+            let how = match compression {
+                Compression::Gzip => compress::Compression::Gzip(6),
+                Compression::Xz => compress::Compression::Xz(6),
+                Compression::Zstd | Compression::None => compress::Compression::Zstd(3),
+            };
+            let encoder = compress::Encoder::new(handle, how, size, threads).map_err(explain)?;
+            Writer::Compressed(Sequential::new(encoder, file.path()), size)
+        }
+    })
+}
+
+fn explain(error: image::Error) -> Error {
+    let no_room = matches!(&error, image::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
+    if no_room {
+        return Error::build("Insufficient disk space for the image")
+            .caused_by(error)
+            .hint("free some space, or name another directory with --output-dir");
+    }
+    Error::build("failed to write the image").caused_by(error)
+}
+
+/// Digest and size of a file that has been written.
+///
+/// # Errors
+/// I/O errors.
+pub fn digest(pending: &Pending) -> Result<(Sha256, u64), Error> {
+    use std::io::{Read, Seek};
+    let mut file = pending.handle()?;
+    file.rewind().to("read the image back")?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0u64;
+    loop {
+        let count = file.read(&mut buffer).to("read the image back")?;
+        if count == 0 {
+            return Ok((Sha256(hasher.finalize().into()), size));
+        }
+        hasher.update(&buffer[..count]);
+        size = size.saturating_add(count as u64);
+    }
+}

@@ -1,0 +1,217 @@
+//! The means of a build, made from a request: the one place where configuration becomes a
+//! [`Context`].
+
+use std::fs::{self, File, TryLockError};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use layers::{Staging, Store};
+use providers::distro::Catalogue;
+use providers::fetch::{self, Fetcher, Options, Progress, Proxies};
+use sandbox::{Cancel, Rung};
+
+use crate::build::now;
+use crate::cli::options::BuildRequest;
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::{Error, Kind, ResultExt};
+use crate::machine::{Machine, ProviderSettings};
+use crate::progress::Reporter;
+use crate::spec::ResolvedSpec;
+
+/// A context and what it needs to stay alive.
+pub struct Workshop {
+    /// The means.
+    pub context: Context,
+    /// The package cache of this build alone, where none is to be kept.
+    _own_cache: Option<Staging>,
+}
+
+/// Makes the means that a request asks for.
+///
+/// # Errors
+/// Directories that cannot be made; an unknown rung.
+pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, Error> {
+    let config = &request.config;
+    let store = Store::open(&config.cache_dir.join("store"))
+        .or_fail(Kind::Configuration, || format!("failed to use the cache directory {}", config.cache_dir.display()))?;
+    let own_cache = match spec.caches.packages {
+        true => None,
+        false => Some(store.stage().to("make a work directory")?),
+    };
+    let cache_directory = own_cache.as_ref().map_or(config.cache_dir.clone(), |own| own.path().to_path_buf());
+    let parallel =
+        request.options.parallel.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    // The pool can be made once in a process; a second build in it uses the first one's.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(parallel.get()).build_global();
+    let forced_rung = request.options.rung.as_deref().map(read_rung).transpose()?;
+    Ok(Workshop {
+        context: Context {
+            store,
+            cache_directory,
+            fetcher: fetcher(request)?,
+            catalogue: catalogue(config)?,
+            machine: machine(config),
+            reporter: request.reporter.clone(),
+            cancel: Cancel::from_flag(request.interrupted.clone()),
+            parallel: parallel.get(),
+            keep_temp: request.options.keep_temp || !config.cleanup_on_failure,
+            reuse_layers: spec.caches.packages,
+            deadline: request.options.timeout.and_then(|limit| Instant::now().checked_add(limit)),
+            now: now(),
+            source_date_epoch: request.source_date_epoch,
+            forced_rung,
+            rung: OnceLock::new(),
+            epoch: OnceLock::new(),
+            steps: Mutex::default(),
+        },
+        _own_cache: own_cache,
+    })
+}
+
+fn read_rung(name: &str) -> Result<Rung, Error> {
+    Rung::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = Rung::ALL.iter().map(|rung| rung.name()).collect();
+        Error::usage(format!("'{name}' is not a rung of the sandbox")).hint(format!("rungs are {}", known.join(", ")))
+    })
+}
+
+fn machine(config: &Config) -> Machine {
+    let settings = |(name, settings): (&String, &crate::config::ProviderConfig)| {
+        let own = ProviderSettings { repositories: settings.repositories.clone(), mirror: settings.mirror.clone() };
+        (name.clone(), own)
+    };
+    Machine { providers: config.providers.iter().map(settings).collect(), ..Machine::read() }
+}
+
+/// The distributions there are: ours, and those of the configuration directories.
+///
+/// # Errors
+/// A provider file that cannot be read.
+pub fn catalogue(config: &Config) -> Result<Catalogue, Error> {
+    let mut catalogue = Catalogue::embedded().to("read the built-in providers")?;
+    for directory in &config.provider_directories {
+        if directory.is_dir() {
+            catalogue
+                .add_directory(directory)
+                .or_fail(Kind::Configuration, || format!("failed to read the providers in {}", directory.display()))?;
+        }
+    }
+    Ok(catalogue)
+}
+
+fn fetcher(request: &BuildRequest) -> Result<Fetcher, Error> {
+    let proxies = Proxies {
+        http: request.proxies.http.clone(),
+        https: request.proxies.https.clone(),
+        except: request.proxies.except.clone(),
+    };
+    let options = Options {
+        offline: request.options.offline,
+        proxies,
+        cancel: fetch::Cancel::from_flag(request.interrupted.clone()),
+        ..Options::default()
+    };
+    let told = Told { reporter: request.reporter.clone(), done: AtomicU64::new(0), total: AtomicU64::new(0) };
+    Fetcher::new(options, Arc::new(told)).to("prepare to fetch")
+}
+
+/// Tells of downloads as one task.
+struct Told {
+    reporter: Arc<dyn Reporter>,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Told {
+    fn tell(&self) {
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        self.reporter.bytes("download", done.min(total), total);
+    }
+}
+
+impl Progress for Told {
+    fn started(&self, _: &str, size: Option<u64>) {
+        self.total.fetch_add(size.unwrap_or(0), Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn advanced(&self, _: &str, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn restarted(&self, what: &str) {
+        self.reporter.debug(&format!("{what}: begins again"));
+    }
+
+    fn retried(&self, what: &str, url: &str, reason: &str) {
+        self.reporter.warn(&format!("{what}: {url}: {reason}; trying again"));
+    }
+
+    fn finished(&self, what: &str, from: Option<&str>) {
+        if let Some(from) = from {
+            self.reporter.debug(&format!("fetched {what} from {from}"));
+        }
+    }
+}
+
+/// Waits until fewer builds run with this cache directory than the configuration allows; the
+/// place is held until the value is dropped.
+///
+/// # Errors
+/// I/O errors; an interruption.
+pub fn slot(config: &Config, interrupted: &AtomicBool, reporter: &dyn Reporter) -> Result<File, Error> {
+    let directory = config.cache_dir.join("slots");
+    fs::create_dir_all(&directory).map_err(|source| {
+        Error::io(Kind::Configuration, "create directory", &directory, source)
+            .hint("name a directory that you can write to with --cache-dir")
+    })?;
+    let mut told = false;
+    loop {
+        for number in 0..config.max_concurrent_builds.max(1) {
+            let path = directory.join(number.to_string());
+            let file = File::create(&path).map_err(|source| Error::io(Kind::Configuration, "create", &path, source))?;
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(source)) => return Err(Error::io(Kind::Build, "lock", &path, source)),
+            }
+        }
+        if !told {
+            reporter.info("waiting for other builds to end (core.max_concurrent_builds)");
+            told = true;
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::interrupted());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Takes every place at once, so that no build runs meanwhile.
+///
+/// # Errors
+/// A build runs with this cache directory; I/O errors.
+pub fn all_slots(config: &Config) -> Result<Vec<File>, Error> {
+    let directory = config.cache_dir.join("slots");
+    fs::create_dir_all(&directory)
+        .map_err(|source| Error::io(Kind::Configuration, "create directory", &directory, source))?;
+    let mut held = Vec::new();
+    for number in 0..config.max_concurrent_builds.max(1) {
+        let path = directory.join(number.to_string());
+        let file = File::create(&path).map_err(|source| Error::io(Kind::Configuration, "create", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => held.push(file),
+            Err(TryLockError::WouldBlock) => {
+                return Err(
+                    Error::other("a build is running with this cache directory").hint("try again when it has ended")
+                );
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::io(Kind::Other, "lock", &path, source)),
+        }
+    }
+    Ok(held)
+}

@@ -1,0 +1,59 @@
+//! Finalize: the tree is verified and becomes the outputs that the spec asks for.
+
+use layers::TreePath;
+
+use super::configuration::command_line;
+use super::{Configured, PackageSet};
+use crate::boot::{Boot, Identity, esp};
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+use crate::finalize::{Artifact, Both, Target, disk, documents, output, passes};
+use crate::spec::ResolvedSpec;
+use crate::spec::resolved::Bootloader;
+
+/// Writes the images of a spec and the documents beside them.
+///
+/// # Errors
+/// A tree that does not fit or does not verify; a full disk; an output in the way.
+pub fn finalize(
+    spec: &ResolvedSpec,
+    packages: &PackageSet,
+    configured: &Configured,
+    target: &Target,
+    cx: &Context,
+) -> Result<Vec<Artifact>, Error> {
+    let Configured(stack) = configured;
+    let distro = &packages.distro;
+    let epoch = cx.epoch();
+    let identity = Identity::of(spec);
+    let tree = passes::apply(stack, &distro.volatile, epoch)?;
+    let mut generated = layers::MemoryContents::default();
+    generated.add(Vec::new());
+    let contents = Both(stack, &generated);
+    passes::verify(&tree, &contents)?;
+    let facts = distro.architecture(&packages.lock.architecture).to("read the provider's facts")?;
+    let esp = match spec.bootloader {
+        Bootloader::None => None,
+        _ => {
+            let loader = distro.loader_path(&packages.lock.architecture).to("read the provider's facts")?;
+            let boot = Boot {
+                loader: TreePath::new(loader).to("name the boot loader")?,
+                efi_suffix: &facts.efi_suffix,
+                kernel: &distro.boot.kernel,
+                initrd: &distro.boot.initrd,
+                token: &distro.os,
+                cmdline: &command_line(spec, distro, &identity),
+                epoch,
+            };
+            Some(esp(&tree, &contents, &boot)?)
+        }
+    };
+    cx.check()?;
+    let volumes = disk::plan(spec, distro, &identity, &tree, esp.as_ref(), epoch)?;
+    let whole = volumes.disk(&identity, &facts.root_type)?;
+    let empty = layers::MemoryContents::default();
+    let esp_contents = esp.as_ref().map_or(&empty, |esp| &esp.generated);
+    let images = output::write(spec, &whole, &Both(&contents, esp_contents), target, cx.parallel)?;
+    cx.check()?;
+    documents::publish(spec, packages, stack, images, target)
+}

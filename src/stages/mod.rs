@@ -1,0 +1,40 @@
+//! The five stages. Each takes the type that the one before gives, so a wrong order does not
+//! compile.
+
+mod compose;
+mod configuration;
+mod finalize;
+mod packages;
+mod repositories;
+mod validate;
+
+use std::path::PathBuf;
+
+use layers::Stack;
+use providers::distro::Distro;
+use providers::lock::Lock;
+
+pub use compose::compose;
+pub use configuration::configuration;
+pub use finalize::finalize;
+pub use packages::{fetch, lock, packages};
+pub use validate::validate;
+
+/// The exact packages of an image, on this machine.
+#[derive(Clone, Debug)]
+pub struct PackageSet {
+    /// Which they are, in the order in which they are configured.
+    pub lock: Lock,
+    /// The package files, in the same order; verified.
+    pub files: Vec<PathBuf>,
+    /// The facts about their distribution.
+    pub distro: Distro,
+}
+
+/// A system with its packages configured.
+#[derive(Clone)]
+pub struct Composed(pub Stack);
+
+/// A system with everything that the spec says done to it.
+#[derive(Clone)]
+pub struct Configured(pub Stack);

@@ -1,0 +1,98 @@
+//! The repositories of a build: the provider's, those of the configuration, those of the spec.
+
+use providers::distro::{Catalogue, Distro};
+use providers::fetch::BaseUrl;
+use providers::mirror::{self, Source};
+use providers::repository::{CONSENT, Consent, Repository, Trust};
+use providers::trust::Keyring;
+
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+use crate::spec::ResolvedSpec;
+use crate::spec::resolved::{Repository as SpecRepository, RepositoryKey};
+
+/// A repository with its pin priority.
+pub struct Ranked {
+    /// The repository.
+    pub repository: Repository,
+    /// apt's pin priority.
+    pub priority: i32,
+}
+
+/// apt's usual priority (apt_preferences(5)).
+const USUAL_PRIORITY: i32 = 500;
+
+/// Everything that packages may come from, mirrors settled.
+///
+/// # Errors
+/// A repository without a key; an URL that is none.
+pub fn repositories(
+    spec: &ResolvedSpec,
+    distro: &Distro,
+    catalogue: &Catalogue,
+    cx: &Context,
+) -> Result<Vec<Ranked>, Error> {
+    let architecture = cx.architecture(spec)?;
+    let mut ranked = Vec::new();
+    let configured = cx.machine.provider_repositories(&distro.os)?;
+    if configured.is_empty() {
+        let sources = machine_sources(cx)?;
+        for facts in distro.repositories_for(&architecture) {
+            let keys = catalogue.keyring(distro, facts).map_err(|error| {
+                let hint = error.hint();
+                let wrapped =
+                    Error::build(format!("failed to find the key of the repository '{}'", facts.id)).caused_by(error);
+                match hint {
+                    Some(hint) => wrapped.hint(hint),
+                    None => wrapped,
+                }
+            })?;
+            let mut repository = Repository::from_facts(facts, keys).to("read the provider's repositories")?;
+            repository.mirrors = match &cx.machine.mirror(&distro.os) {
+                Some(mirror) => vec![BaseUrl::parse(mirror).to("read the configured mirror")?],
+                None => mirror::mirrors_of(facts, &cx.machine.os, &sources),
+            };
+            ranked.push(Ranked { repository, priority: USUAL_PRIORITY });
+        }
+    } else {
+        for entry in &configured {
+            ranked.push(from_spec(entry)?);
+        }
+    }
+    for entry in &spec.repositories {
+        ranked.push(from_spec(entry)?);
+    }
+    Ok(ranked)
+}
+
+fn machine_sources(cx: &Context) -> Result<Vec<Source>, Error> {
+    match mirror::read(&cx.machine.apt_sources) {
+        Ok(sources) => Ok(sources),
+        Err(error) => {
+            // The machine's own configuration is a convenience; the provider's URLs do as well.
+            tracing::warn!("the machine's package sources cannot be read, its mirror is not used: {error}");
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn from_spec(entry: &SpecRepository) -> Result<Ranked, Error> {
+    let what = format!("use the repository '{}'", entry.name);
+    let trust = match &entry.key {
+        RepositoryKey::Keyring(bytes) => Trust::Keys(Keyring::parse(bytes).to(&what)?),
+        RepositoryKey::TrustedUnsigned => match Consent::from_words(CONSENT) {
+            Some(consent) => Trust::Anyone(consent),
+            None => return Err(Error::build(format!("failed to {what}"))),
+        },
+    };
+    let repository = Repository {
+        id: entry.name.to_string().try_into().to(&what)?,
+        url: BaseUrl::parse(&entry.url).to(&what)?,
+        mirrors: Vec::new(),
+        suites: entry.suites.clone(),
+        components: entry.components.clone(),
+        trust,
+        check_valid_until: true,
+    };
+    Ok(Ranked { repository, priority: entry.priority.unwrap_or(USUAL_PRIORITY) })
+}

@@ -1,0 +1,29 @@
+//! Validate: the spec is sound, and everything that it names outside itself is there.
+
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+use crate::spec::ResolvedSpec;
+use crate::spec::resolved::{Bootloader, Compression, Format};
+
+/// Checks a resolved spec against the providers and the means of this machine. What is wrong with
+/// the spec alone was found when it was read.
+///
+/// # Errors
+/// An unknown provider, release or architecture; combinations that make no sense.
+pub fn validate(spec: &ResolvedSpec, cx: &Context) -> Result<(), Error> {
+    let distro = cx.distro(spec)?;
+    let architecture = cx.architecture(spec)?;
+    distro.architecture(&architecture).or_fail(crate::error::Kind::Validation, || {
+        format!("Validation error: '{architecture}' is not an architecture of {}", distro.title)
+    })?;
+    if spec.bootloader == Bootloader::Grub {
+        return Err(
+            Error::validation("Validation error: the boot loader 'grub' is not supported yet").hint("use systemd-boot")
+        );
+    }
+    if spec.compression == Compression::Xz && spec.formats.contains(&Format::Qcow2) {
+        return Err(Error::validation("Invalid combination of compression 'xz' with format 'qcow2'")
+            .hint("qcow2 knows gzip (zlib) and zstd"));
+    }
+    Ok(())
+}
