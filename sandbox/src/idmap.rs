@@ -16,8 +16,7 @@ const ROOT_BASE: u32 = 0x7000_0000;
 
 /// Where distributions put the setuid helpers; a search by `PATH` would let the environment
 /// choose.
-const HELPER_DIRECTORIES: [&str; 6] =
-    ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/run/wrappers/bin"];
+const HELPER_DIRECTORIES: [&str; 6] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/run/wrappers/bin"];
 
 /// So many ids of the machine from `start` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +80,7 @@ fn parse(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
         if Some(who) != name && who != number {
             return None;
         }
-        let range = Range {
-            start: fields.next()?.parse().ok()?,
-            count: fields.next()?.parse().ok()?,
-        };
+        let range = Range { start: fields.next()?.parse().ok()?, count: fields.next()?.parse().ok()? };
         // 0 and the user's own id are mapped already, and nothing may wrap around.
         let fits = range.start > 0 && range.count > 0;
         (fits && range.start.checked_add(range.count).is_some()).then_some(range)
@@ -111,8 +107,7 @@ fn lines(own: u32, ranges: &[Range]) -> Vec<[u32; 3]> {
 fn covers(map: &str, range: Range) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_ascii_whitespace().filter_map(|n| n.parse::<u64>().ok());
-        let (Some(inside), Some(_), Some(count)) = (numbers.next(), numbers.next(), numbers.next())
-        else {
+        let (Some(inside), Some(_), Some(count)) = (numbers.next(), numbers.next(), numbers.next()) else {
             return false;
         };
         let (start, end) = (u64::from(range.start), u64::from(range.start) + u64::from(range.count));
@@ -129,10 +124,7 @@ fn ranges(kind: Kind) -> Result<Vec<Range>, Missing> {
             return Ok(vec![own]);
         }
     }
-    let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid))
-        .ok()
-        .flatten()
-        .map(|user| user.name);
+    let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
     let who = name.clone().unwrap_or_else(|| uid.to_string());
     let hint = format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}");
     let text = fs::read_to_string(kind.file()).unwrap_or_default();
@@ -142,10 +134,7 @@ fn ranges(kind: Kind) -> Result<Vec<Range>, Missing> {
         return Err(Missing { what: format!("{} has no line for {who}", kind.file()), hint });
     }
     if total < u64::from(WANTED) {
-        let what = format!(
-            "the ranges of {who} in {} hold {total} ids, {WANTED} are needed",
-            kind.file()
-        );
+        let what = format!("the ranges of {who} in {} hold {total} ids, {WANTED} are needed", kind.file());
         return Err(Missing { what, hint });
     }
     Ok(ranges)
@@ -170,8 +159,7 @@ pub(crate) fn available() -> Result<String, Missing> {
         if !geteuid().is_root() {
             seen.push(helper(kind)?.display().to_string());
         }
-        let text: Vec<_> =
-            ranges.iter().map(|range| format!("{}+{}", range.start, range.count)).collect();
+        let text: Vec<_> = ranges.iter().map(|range| format!("{}+{}", range.start, range.count)).collect();
         seen.push(format!("{} {}", kind.map(), text.join(" ")));
     }
     Ok(seen.join(", "))
@@ -189,8 +177,7 @@ pub(crate) fn write(pid: u32) -> Result<(), Error> {
         if geteuid().is_root() {
             let path = PathBuf::from(format!("/proc/{pid}/{}", kind.map()));
             let text: String = lines.iter().map(|[a, b, c]| format!("{a} {b} {c}\n")).collect();
-            fs::write(&path, text)
-                .map_err(|source| Error::File { doing: "write", path, source })?;
+            fs::write(&path, text).map_err(|source| Error::File { doing: "write", path, source })?;
             continue;
         }
         let program = helper(kind).map_err(unavailable)?;
@@ -198,9 +185,7 @@ pub(crate) fn write(pid: u32) -> Result<(), Error> {
         command.arg(pid.to_string());
         command.args(lines.iter().flatten().map(u32::to_string));
         command.stdin(Stdio::null()).env_clear();
-        let output = command
-            .output()
-            .map_err(|source| Error::File { doing: "run", path: program.clone(), source })?;
+        let output = command.output().map_err(|source| Error::File { doing: "run", path: program.clone(), source })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(Error::System {
@@ -239,19 +224,15 @@ mod tests {
     fn ranges_are_found_by_name_and_number() {
         let text = "root:1:5\nann:100000:65536\n1001:300000:10\nann:bad:1\nann:4294967295:9\n";
         let ann = parse(text, Some("ann"), 1001);
-        let expected =
-            [Range { start: 100_000, count: 65_536 }, Range { start: 300_000, count: 10 }];
+        let expected = [Range { start: 100_000, count: 65_536 }, Range { start: 300_000, count: 10 }];
         assert_eq!(ann, expected);
         assert_eq!(parse(text, None, 7), []);
     }
 
     #[test]
     fn split_ranges_follow_each_other() {
-        let ranges = [
-            Range { start: 1000, count: 10 },
-            Range { start: 100_000, count: 100_000 },
-            Range { start: 5, count: 5 },
-        ];
+        let ranges =
+            [Range { start: 1000, count: 10 }, Range { start: 100_000, count: 100_000 }, Range { start: 5, count: 5 }];
         assert_eq!(lines(7, &ranges), [[0, 7, 1], [1, 1000, 10], [11, 100_000, 65_525]]);
     }
 

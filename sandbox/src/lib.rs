@@ -16,8 +16,8 @@ mod helper;
 mod idmap;
 mod message;
 mod probe;
-mod runner;
 mod rung;
+mod runner;
 mod session;
 mod supervisor;
 mod sys;
@@ -28,8 +28,6 @@ pub use error::Error;
 pub use event::{Cancel, Event, Status, Stream};
 pub use helper::intercept;
 pub use probe::{Check, choose, probe};
-pub use runner::{run, sweep};
 pub use rung::Rung;
-pub use session::{
-    Command, HOST_VIEW_DIRECTORY, HOST_VIEW_IMAGE, Limits, Placed, Session, Step,
-};
+pub use runner::{run, sweep};
+pub use session::{Command, HOST_VIEW_DIRECTORY, HOST_VIEW_IMAGE, Limits, Placed, Session, Step};

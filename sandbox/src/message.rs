@@ -28,11 +28,23 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// The helper is in its user namespace and waits for its id maps.
     NeedMaps,
-    Started { index: usize },
-    Line { index: usize, err: bool, text: Vec<u8> },
-    Ended { index: usize, status: Status, seconds: f64 },
+    Started {
+        index: usize,
+    },
+    Line {
+        index: usize,
+        err: bool,
+        text: Vec<u8>,
+    },
+    Ended {
+        index: usize,
+        status: Status,
+        seconds: f64,
+    },
     Captured(Captured),
-    Checked { checks: Vec<Check> },
+    Checked {
+        checks: Vec<Check>,
+    },
     Swept,
     Failed(Fault),
 }

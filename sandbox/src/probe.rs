@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::idmap;
 use crate::message::{Order, Report};
-use crate::runner::Helper;
 use crate::rung::Rung;
+use crate::runner::Helper;
 use crate::wire::wire_struct;
 
 /// One check of one rung, for `doctor`.

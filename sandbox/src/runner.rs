@@ -48,21 +48,13 @@ fn system(call: &str) -> impl Fn(rustix::io::Errno) -> Error + '_ {
 impl Helper {
     /// Starts a helper and brings it into its namespaces.
     pub(crate) fn start(rung: Rung) -> Result<Helper, Error> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(system("socketpair"))?;
-        let words = rustix::fs::memfd_create("helper-stderr", MemfdFlags::CLOEXEC)
-            .map_err(system("memfd_create"))?;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .map_err(system("socketpair"))?;
+        let words = rustix::fs::memfd_create("helper-stderr", MemfdFlags::CLOEXEC).map_err(system("memfd_create"))?;
         let words = File::from(words);
-        let file = |source| Error::File {
-            doing: "start the sandbox helper from",
-            path: "/proc/self/exe".into(),
-            source,
-        };
+        let file =
+            |source| Error::File { doing: "start the sandbox helper from", path: "/proc/self/exe".into(), source };
         let child = Command::new("/proc/self/exe")
             .arg0(helper::NAME)
             .args([helper::OUTSIDE, rung.name()])
@@ -191,11 +183,7 @@ fn absolute(path: &Path) -> Result<std::path::PathBuf, Error> {
 ///
 /// # Errors
 /// See [`Error`]; nothing is left running or mounted, and the scratch directory is empty.
-pub fn run(
-    session: &Session,
-    observer: &mut dyn FnMut(Event<'_>),
-    cancel: &Cancel,
-) -> Result<Captured, Error> {
+pub fn run(session: &Session, observer: &mut dyn FnMut(Event<'_>), cancel: &Cancel) -> Result<Captured, Error> {
     if session.rung == Rung::Root {
         let reason = "not supported yet".into();
         return Err(Error::Unavailable { rung: session.rung, reason, hint: None });

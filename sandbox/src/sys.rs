@@ -168,12 +168,7 @@ pub(crate) fn install_filter(program: &[Instruction]) -> io::Result<OwnedFd> {
     for flags in [wanted, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER] {
         // SAFETY: the program and its instructions outlive the call.
         let fd = check(unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                flags,
-                &raw const program,
-            )
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
         });
         match fd {
             Ok(fd) => return Ok(own(fd as RawFd)),
@@ -264,8 +259,7 @@ pub(crate) fn respond(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::
     };
     let mut response = Response { id, val, error, flags };
     // SAFETY: the structure is the kernel's and lives across the call.
-    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw mut response) }.into())
-        .map(drop)
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw mut response) }.into()).map(drop)
 }
 
 /// Whether the call still waits: then what was opened by its pid was its caller's.
@@ -285,19 +279,15 @@ pub(crate) fn respond_with_fd(
     let newfd_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
     let add = AddFd { id, flags: ADDFD_SEND, srcfd: fd.as_raw_fd() as u32, newfd: 0, newfd_flags };
     // SAFETY: the structure is the kernel's and lives across the call.
-    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_ADDFD, &raw const add) }.into())
-        .map(drop)
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_ADDFD, &raw const add) }.into()).map(drop)
 }
 
 /// Reads another process's memory; returns how many bytes there were.
 pub(crate) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let remote =
-        libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
     // SAFETY: the kernel checks the remote range and writes at most `buffer.len()` bytes.
-    let n = unsafe {
-        libc::process_vm_readv(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
-    };
+    let n = unsafe { libc::process_vm_readv(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
     check(n as libc::c_long).map(|n| n as usize)
 }
 
@@ -306,13 +296,10 @@ pub(crate) fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> io::Result<(
     if bytes.is_empty() {
         return Ok(());
     }
-    let local =
-        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
     // SAFETY: the kernel only reads the local range and checks the remote one.
-    let n = unsafe {
-        libc::process_vm_writev(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
-    };
+    let n = unsafe { libc::process_vm_writev(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
     if check(n as libc::c_long)? as usize == bytes.len() {
         Ok(())
     } else {

@@ -143,7 +143,15 @@ macro_rules! wire_list {
         }
     )*};
 }
-wire_list!(i32, Vec<u8>, PathBuf, (Vec<u8>, Vec<u8>), crate::session::Step, crate::changes::Change, crate::probe::Check,);
+wire_list!(
+    i32,
+    Vec<u8>,
+    PathBuf,
+    (Vec<u8>, Vec<u8>),
+    crate::session::Step,
+    crate::changes::Change,
+    crate::probe::Check,
+);
 
 /// Implements [`Wire`] for a struct, field by field.
 macro_rules! wire_struct {

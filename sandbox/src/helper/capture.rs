@@ -109,8 +109,7 @@ pub(super) fn capture(room: &mut Room) -> Result<Captured, Fault> {
         copy_out(&room.upper, &all, &upper)?;
     } else {
         strip(&link_of(top.as_fd())).doing(DOING, || "removexattr(/)".into())?;
-        chown(&upper, Some(rustix::fs::Uid::ROOT), Some(rustix::fs::Gid::ROOT))
-            .doing(DOING, || "chown(/)".into())?;
+        chown(&upper, Some(rustix::fs::Uid::ROOT), Some(rustix::fs::Gid::ROOT)).doing(DOING, || "chown(/)".into())?;
         chmod(&upper, Mode::from_raw_mode(0o755)).doing(DOING, || "chmod(/)".into())?;
     }
     Ok(Captured { upper, changes })
@@ -142,27 +141,14 @@ fn root(room: &Room, top: &OwnedFd) -> Result<Option<Change>, Fault> {
     Ok(set.then(|| Change::Changed { path: Vec::new(), opaque: false, entry }))
 }
 
-fn meta(
-    room: &Room,
-    path: &Path,
-    fd: &OwnedFd,
-    stat: &Stat,
-    groups: &mut Groups,
-) -> Result<(Meta, bool), Fault> {
+fn meta(room: &Room, path: &Path, fd: &OwnedFd, stat: &Stat, groups: &mut Groups) -> Result<(Meta, bool), Fault> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     let call = |call: &str| format!("{call}({})", shown(path));
     let files = &room.supervisor.files;
-    let mut facts = Facts {
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        mode: stat.st_mode,
-        device: None,
-    };
+    let mut facts = Facts { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode, device: None };
     let link = link_of(fd.as_fd());
     let entry = match kind {
-        FileType::Symlink | FileType::Fifo | FileType::Socket if !files.ledger.holds_nothing() => {
-            room.held_at(path)
-        }
+        FileType::Symlink | FileType::Fifo | FileType::Socket if !files.ledger.holds_nothing() => room.held_at(path),
         _ => ledger::read_attribute_of(&link).doing(DOING, || call("getxattr"))?,
     };
     if let Some(entry) = entry {
@@ -183,8 +169,7 @@ fn meta(
         (FileType::RegularFile, None) => Kind::File { size: stat.st_size as u64 },
         (FileType::Directory, _) => Kind::Directory,
         (FileType::Symlink, _) => {
-            let target = rustix::fs::readlinkat(fd, "", Vec::new())
-                .doing(DOING, || call("readlinkat"))?;
+            let target = rustix::fs::readlinkat(fd, "", Vec::new()).doing(DOING, || call("readlinkat"))?;
             Kind::Symlink { target: target.into_bytes() }
         }
         (FileType::Fifo, _) => Kind::Fifo,
@@ -194,8 +179,7 @@ fn meta(
             return Err(Fault::Path { path: path.as_os_str().as_bytes().to_vec(), reason });
         }
     };
-    let content_unchanged =
-        copied_up && matches!(kind, Kind::File { .. }) && same_below(room, path, stat);
+    let content_unchanged = copied_up && matches!(kind, Kind::File { .. }) && same_below(room, path, stat);
     let meta = Meta {
         kind,
         mode: stat.st_mode & 0o7777,
@@ -211,12 +195,9 @@ fn meta(
 
 /// Whether the topmost lower directory with that path has a file of that size and time.
 fn same_below(room: &Room, path: &Path, stat: &Stat) -> bool {
-    let below = room.lowers.iter().rev().find_map(|lower| {
-        rustix::fs::lstat(lower.join(path)).ok()
-    });
+    let below = room.lowers.iter().rev().find_map(|lower| rustix::fs::lstat(lower.join(path)).ok());
     below.is_some_and(|below| {
-        (below.st_size, below.st_mtime, below.st_mtime_nsec)
-            == (stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+        (below.st_size, below.st_mtime, below.st_mtime_nsec) == (stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
             && FileType::from_raw_mode(below.st_mode) == FileType::RegularFile
     })
 }
@@ -293,9 +274,7 @@ fn plain(top: &OwnedFd, path: &Path, stat: &Stat) -> Result<(), Errno> {
     }
     let fd = open_entry(top.as_fd(), name)?;
     let link = link_of(fd.as_fd());
-    if kind == FileType::RegularFile
-        && ledger::read_attribute_of(&link)?.is_some_and(|entry| entry.device.is_some())
-    {
+    if kind == FileType::RegularFile && ledger::read_attribute_of(&link)?.is_some_and(|entry| entry.device.is_some()) {
         return remove();
     }
     if (stat.st_uid, stat.st_gid) != (0, 0) {

@@ -9,7 +9,9 @@ use crate::supervisor::calls::Abi;
 use crate::supervisor::filter::{self, Scope};
 use crate::sys::{self, Fork};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -45,15 +47,12 @@ fn overlay() -> Result<String, Fault> {
         std::fs::create_dir(base.join(name)).doing("prepare", || format!("mkdir({name})"))?;
     }
     let doing = "mount an overlay";
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .doing(doing, || "fsopen(\"overlay\")".into())?;
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).doing(doing, || "fsopen(\"overlay\")".into())?;
     for (key, name) in [("lowerdir", "/tmp/lower"), ("upperdir", "/tmp/upper"), ("workdir", "/tmp/work")] {
-        fsconfig_set_string(fs.as_fd(), key, name)
-            .doing(doing, || format!("fsconfig(\"overlay\", {key})"))?;
+        fsconfig_set_string(fs.as_fd(), key, name).doing(doing, || format!("fsconfig(\"overlay\", {key})"))?;
     }
     for flag in ["userxattr", "volatile"] {
-        fsconfig_set_flag(fs.as_fd(), flag)
-            .doing(doing, || format!("fsconfig(\"overlay\", {flag})"))?;
+        fsconfig_set_flag(fs.as_fd(), flag).doing(doing, || format!("fsconfig(\"overlay\", {flag})"))?;
     }
     fsconfig_create(fs.as_fd()).doing(doing, || "fsconfig(\"overlay\", create)".into())?;
     let fd = fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())

@@ -74,9 +74,17 @@ fn fault(result: Result<(), Fault>) -> Fault {
 }
 
 fn read_only_mount() -> Result<OwnedFd, Fault> {
+    // The link itself leads into the mount namespace that we left: by name, then, and only
+    // if the file of that name is still the one we run.
+    let name = fs::read_link("/proc/self/exe").doing(DOING, || "readlink(/proc/self/exe)".into())?;
+    let call = || format!("open_tree({})", name.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let fd = open_tree(CWD, "/proc/self/exe", flags)
-        .doing(DOING, || "open_tree(/proc/self/exe)".into())?;
+    let fd = open_tree(CWD, &name, flags).doing(DOING, call)?;
+    let same = |a: &rustix::fs::Stat, b: &rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
+    let (ours, found) = (rustix::fs::stat("/proc/self/exe"), rustix::fs::fstat(&fd));
+    if !matches!((ours, found), (Ok(ours), Ok(found)) if same(&ours, &found)) {
+        return Err(Fault::Helper { detail: "the program was replaced while it ran".into() });
+    }
     sys::restrict_mount(fd.as_fd(), MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into())
         .doing(DOING, || "mount_setattr(/proc/self/exe, MOUNT_ATTR_RDONLY)".into())?;
     Ok(fd)

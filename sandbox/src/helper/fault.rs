@@ -77,8 +77,7 @@ fn hint(call: &str, errno: Errno) -> Option<String> {
             );
         }
         return Some(
-            "user namespaces are refused; inside a chroot they never work, and SELinux may forbid them"
-                .into(),
+            "user namespaces are refused; inside a chroot they never work, and SELinux may forbid them".into(),
         );
     }
     if refused && apparmor_restricts() && (call.contains("_map") || call.contains("mount(")) {

@@ -15,10 +15,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
 };
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, setrlimit, waitpid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, setrlimit, wait};
 use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -124,19 +124,13 @@ fn input(bytes: &[u8]) -> Result<OwnedFd, Fault> {
 /// Starts the command; it is under way when this returns.
 pub(super) fn start(plan: &Plan<'_>) -> Result<Running, Fault> {
     let doing = "start the command";
-    let pipe = || {
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing(doing, || "pipe2".into())
-    };
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing(doing, || "pipe2".into());
     let stdin = if plan.command.stdin.is_empty() { None } else { Some(input(&plan.command.stdin)?) };
     let (out, out_end) = pipe()?;
     let (err, err_end) = pipe()?;
-    let (channel, end) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .doing(doing, || "socketpair".into())?;
+    let (channel, end) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .doing(doing, || "socketpair".into())?;
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC;
     match sys::fork(namespaces).doing(doing, || "clone(CLONE_NEWPID | CLONE_NEWNS)".into())? {
         Fork::Parent { pid, pidfd } => Ok(Running { pid, pidfd, channel, out, err }),
@@ -182,7 +176,7 @@ fn first(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) {
     let code = wait_for(child, channel);
     // Whatever it left behind ends with it.
     sys::kill_all();
-    while !matches!(waitpid(None, WaitOptions::empty()), Err(Errno::CHILD)) {}
+    while !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
     let _ = say(channel.as_fd(), &Word::Ended { code }, None);
     sys::exit(0);
 }
@@ -212,7 +206,7 @@ fn wait_for(child: i32, channel: &OwnedFd) -> i32 {
             // The helper is gone, and this namespace with it.
             sys::exit(SAID_WHY);
         }
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid.as_raw_nonzero().get() == child {
                 return code(status);
             }
@@ -251,8 +245,7 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
     let doing = "start the command";
     let command = plan.command;
     let programs = candidates(command)?;
-    let argv: Vec<CString> =
-        command.argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
+    let argv: Vec<CString> = command.argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
     let mut env: Vec<CString> = Vec::new();
     for (name, value) in &command.env {
         env.push(c_string(&[name, b"=".as_slice(), value].concat())?);
@@ -277,8 +270,7 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
     sys::close_from_on_exec(3).doing(doing, || "close_range(3, CLOEXEC)".into())?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let cwd = if command.cwd.is_empty() { b"/" } else { &command.cwd[..] };
-    rustix::process::chdir(cwd)
-        .doing(doing, || format!("chdir({})", String::from_utf8_lossy(cwd)))?;
+    rustix::process::chdir(cwd).doing(doing, || format!("chdir({})", String::from_utf8_lossy(cwd)))?;
     limit(plan)?;
     let slack = std::num::NonZeroU64::new(DEFAULT_SLACK);
     let _ = rustix::thread::set_current_timer_slack(slack);
@@ -287,10 +279,8 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
     }
     drop_capabilities()?;
     let program = filter::program(Abi::NATIVE, plan.scope);
-    let listener =
-        sys::install_filter(&program).doing("filter system calls", || "seccomp(SET_MODE_FILTER)".into())?;
-    say(channel.as_fd(), &Word::Listener, Some(listener.as_fd()))
-        .doing(doing, || "sendmsg".into())?;
+    let listener = sys::install_filter(&program).doing("filter system calls", || "seccomp(SET_MODE_FILTER)".into())?;
+    say(channel.as_fd(), &Word::Listener, Some(listener.as_fd())).doing(doing, || "sendmsg".into())?;
     let mut last = std::io::Error::from_raw_os_error(libc::ENOENT);
     for program in &programs {
         let error = sys::exec(program, &argv, &env);
@@ -304,10 +294,7 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
 }
 
 fn limit(plan: &Plan<'_>) -> Result<(), Fault> {
-    let mut limits = vec![
-        (Resource::Core, 0, 0),
-        (Resource::Nofile, OPEN_FILES, OPEN_FILES_MAX),
-    ];
+    let mut limits = vec![(Resource::Core, 0, 0), (Resource::Nofile, OPEN_FILES, OPEN_FILES_MAX)];
     if plan.limits.processes > 0 {
         limits.push((Resource::Nproc, plan.limits.processes, plan.limits.processes));
     }
@@ -324,9 +311,8 @@ fn limit(plan: &Plan<'_>) -> Result<(), Fault> {
 }
 
 fn drop_capabilities() -> Result<(), Fault> {
-    let failed = |error: caps::errors::CapsError| Fault::Helper {
-        detail: format!("capabilities cannot be dropped: {error}"),
-    };
+    let failed =
+        |error: caps::errors::CapsError| Fault::Helper { detail: format!("capabilities cannot be dropped: {error}") };
     for capability in caps::all() {
         let kept = capability::KEPT.iter().any(|(kept, _)| *kept == capability);
         // The kernel may be older than the list.

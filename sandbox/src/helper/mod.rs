@@ -99,10 +99,7 @@ fn inside(rung: Rung, control: &Control) -> Result<(), Fault> {
             let result = run(&session, rung, control);
             if result.is_err() {
                 // Its files may belong to ids that the program cannot touch.
-                let _ = rustix::mount::unmount(
-                    session.scratch.join("root"),
-                    rustix::mount::UnmountFlags::DETACH,
-                );
+                let _ = rustix::mount::unmount(session.scratch.join("root"), rustix::mount::UnmountFlags::DETACH);
                 let _ = sweep::empty(&session.scratch);
             }
             result
@@ -141,25 +138,11 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-fn one(
-    index: usize,
-    step: &Step,
-    room: &mut Room,
-    watch: &mut Watch,
-    control: &Control,
-) -> Result<Status, Fault> {
+fn one(index: usize, step: &Step, room: &mut Room, watch: &mut Watch, control: &Control) -> Result<Status, Fault> {
     match step {
         Step::Stack { lowers, keep } => room.stack(lowers, keep)?,
         Step::Place { path, what, mode, uid, gid, mtime, xattrs } => {
-            let placement = Placement {
-                path,
-                what,
-                mode: *mode,
-                uid: *uid,
-                gid: *gid,
-                mtime: *mtime,
-                xattrs,
-            };
+            let placement = Placement { path, what, mode: *mode, uid: *uid, gid: *gid, mtime: *mtime, xattrs };
             place::place(room, &placement)?;
         }
         Step::Remove { path } => place::remove(room, path)?,

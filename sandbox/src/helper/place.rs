@@ -11,8 +11,8 @@ use crate::supervisor::files::{open_entry, set_mode};
 use crate::supervisor::ledger::Device;
 use crate::supervisor::lookup::{self, Start};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags, mkdirat, mknodat,
-    openat, statat, symlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags, mkdirat, mknodat, openat, statat,
+    symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -50,8 +50,7 @@ pub(super) fn remove(room: &Room, path: &[u8]) -> Result<(), Fault> {
         Err(Fault::System { errno: libc::ENOENT | libc::ENOTDIR, .. }) => return Ok(()),
         Err(fault) => return Err(fault),
     };
-    sweep::remove(parent.as_fd(), &name, 0)
-        .doing("remove a path", || format!("unlink({})", shown(path)))
+    sweep::remove(parent.as_fd(), &name, 0).doing("remove a path", || format!("unlink({})", shown(path)))
 }
 
 /// Places an entry.
@@ -90,14 +89,12 @@ pub(super) fn place(room: &mut Room, placement: &Placement<'_>) -> Result<(), Fa
     };
     made.doing(doing, || call("create"))?;
     let fd = open_entry(parent.as_fd(), &name).doing(doing, || call("open"))?;
-    let link = matches!(placement.what, Placed::Symlink(_))
-        || (keeps && kind == Some(FileType::Symlink));
+    let link = matches!(placement.what, Placed::Symlink(_)) || (keeps && kind == Some(FileType::Symlink));
     dress(room, &fd, placement, link)?;
     let mtime = placement.mtime.or((!keeps).then_some((room.epoch, 0)));
     if let Some((seconds, nanoseconds)) = mtime {
         let times = times(seconds, nanoseconds);
-        utimensat(&parent, &name[..], &times, AtFlags::SYMLINK_NOFOLLOW)
-            .doing(doing, || call("utimensat"))?;
+        utimensat(&parent, &name[..], &times, AtFlags::SYMLINK_NOFOLLOW).doing(doing, || call("utimensat"))?;
     }
     Ok(())
 }
@@ -125,12 +122,7 @@ fn root(room: &mut Room, placement: &Placement<'_>) -> Result<(), Fault> {
 
 /// Owner, mode and attributes, in the order in which none undoes another: chown clears
 /// set-id bits and capabilities, an access list changes the mode.
-fn dress(
-    room: &mut Room,
-    fd: &OwnedFd,
-    placement: &Placement<'_>,
-    link: bool,
-) -> Result<(), Fault> {
+fn dress(room: &mut Room, fd: &OwnedFd, placement: &Placement<'_>, link: bool) -> Result<(), Fault> {
     let doing = "place an entry";
     let call = |call: &str| format!("{call}({})", shown(placement.path));
     let mut mode = placement.mode;
@@ -147,9 +139,7 @@ fn dress(
         set_mode(fd.as_fd(), mode).doing(doing, || call("chmod"))?;
     }
     for (name, value) in placement.xattrs {
-        let known = name == capability::ATTRIBUTE
-            || name.starts_with(b"user.")
-            || acl::kept_as(name).is_some();
+        let known = name == capability::ATTRIBUTE || name.starts_with(b"user.") || acl::kept_as(name).is_some();
         if !known {
             let reason = format!("attribute {} cannot be set in a sandbox", shown(name));
             return Err(Fault::Path { path: placement.path.to_vec(), reason });

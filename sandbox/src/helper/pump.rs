@@ -119,10 +119,7 @@ fn attend_until_end(
     let mut listener: Option<OwnedFd> = None;
     loop {
         let wait = watch.wait();
-        let timeout = Timespec {
-            tv_sec: wait.as_secs() as i64,
-            tv_nsec: i64::from(wait.subsec_nanos()),
-        };
+        let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
         let mut fds = vec![
             PollFd::new(&control.0, PollFlags::IN),
             PollFd::new(&running.channel, PollFlags::IN),

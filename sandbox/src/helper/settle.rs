@@ -22,8 +22,7 @@ fn directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
 
 fn open(path: &Path) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
-        .doing(DOING, || format!("open({})", path.display()))
+    rustix::fs::open(path, flags, Mode::empty()).doing(DOING, || format!("open({})", path.display()))
 }
 
 fn kind(stat: &Stat) -> FileType {
@@ -42,12 +41,7 @@ struct Settler<'a> {
 }
 
 /// Settles every lower directory of `after` that is not in `before`.
-pub(super) fn settle(
-    upper: &Path,
-    before: &[PathBuf],
-    after: &[PathBuf],
-    keep: &[Vec<u8>],
-) -> Result<(), Fault> {
+pub(super) fn settle(upper: &Path, before: &[PathBuf], after: &[PathBuf], keep: &[Vec<u8>]) -> Result<(), Fault> {
     let known: BTreeSet<&PathBuf> = before.iter().collect();
     let strip = |path: &'_ Vec<u8>| path.iter().take_while(|byte| **byte == b'/').count();
     let keep = keep.iter().map(|path| &path[strip(path)..]).collect();
@@ -99,8 +93,7 @@ impl Settler<'_> {
                 // A kept file stays, but what was deleted comes back with its package.
                 let kept = self.keep.contains(&path[..]) && !is_whiteout(&over);
                 if !kept {
-                    unlinkat(upper, name, AtFlags::empty())
-                        .doing(DOING, || format!("unlink({})", shown(path)))?;
+                    unlinkat(upper, name, AtFlags::empty()).doing(DOING, || format!("unlink({})", shown(path)))?;
                 }
             }
             path.truncate(length);
@@ -136,7 +129,6 @@ impl Settler<'_> {
                 }
             }
         }
-        rustix::fs::fremovexattr(upper, OPAQUE)
-            .doing(DOING, || format!("fremovexattr({OPAQUE})"))
+        rustix::fs::fremovexattr(upper, OPAQUE).doing(DOING, || format!("fremovexattr({OPAQUE})"))
     }
 }

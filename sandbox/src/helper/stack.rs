@@ -9,8 +9,8 @@ use crate::supervisor::ledger::Entry;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags, open, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, unmount,
 };
 use std::ffi::CString;
 use std::fs;
@@ -59,8 +59,7 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), Fault> {
 }
 
 /// What a scratch directory of ours may hold; `sweep` empties these and nothing else.
-pub(super) const PARTS: [&str; 8] =
-    ["upper", "root", "floor", "memory", "links", "work", "groups", "probe"];
+pub(super) const PARTS: [&str; 8] = ["upper", "root", "floor", "memory", "links", "work", "groups", "probe"];
 
 impl Room {
     /// Prepares the scratch directory; what an earlier session left in it goes.
@@ -123,10 +122,9 @@ impl Room {
 
     /// The root of the mounted overlay.
     pub(super) fn tree(&self) -> Result<&OwnedFd, Fault> {
-        self.tree.as_ref().ok_or_else(|| Fault::Path {
-            path: b"/".to_vec(),
-            reason: "no step has stacked layers yet".into(),
-        })
+        self.tree
+            .as_ref()
+            .ok_or_else(|| Fault::Path { path: b"/".to_vec(), reason: "no step has stacked layers yet".into() })
     }
 
     /// Mounts the overlay with these lower directories.
@@ -146,8 +144,7 @@ impl Room {
         }
         self.lowers = lowers.to_vec();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let tree = open(&self.root, flags, Mode::empty())
-            .doing(STACK, || format!("open({})", self.root.display()))?;
+        let tree = open(&self.root, flags, Mode::empty()).doing(STACK, || format!("open({})", self.root.display()))?;
         for (path, entry) in held {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             if let Ok(fd) = openat(&tree, &path, flags, Mode::empty()) {
@@ -165,11 +162,9 @@ impl Room {
             held = self.held()?;
             self.supervisor.files.ledger.release();
             self.tree = None;
-            unmount(&self.root, UnmountFlags::empty())
-                .doing(STACK, || format!("umount2({})", self.root.display()))?;
+            unmount(&self.root, UnmountFlags::empty()).doing(STACK, || format!("umount2({})", self.root.display()))?;
             for group in self.groups.drain(..) {
-                unmount(&group, UnmountFlags::empty())
-                    .doing(STACK, || format!("umount2({})", group.display()))?;
+                unmount(&group, UnmountFlags::empty()).doing(STACK, || format!("umount2({})", group.display()))?;
             }
         }
         Ok(held)
@@ -240,30 +235,18 @@ impl Room {
 }
 
 /// Mounts an overlay: `lowers` bottom first, upper and work if it is to be written.
-fn overlay(
-    at: &Path,
-    lowers: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
-    links: &Path,
-) -> Result<(), Fault> {
+fn overlay(at: &Path, lowers: &[PathBuf], writable: Option<(&Path, &Path)>, links: &Path) -> Result<(), Fault> {
     match overlay_new(at, lowers, writable) {
         // The parameter `lowerdir+` is not known to this kernel.
-        Err(Fault::System { call, errno, .. })
-            if errno == libc::EINVAL && call.contains("lowerdir+") =>
-        {
+        Err(Fault::System { call, errno, .. }) if errno == libc::EINVAL && call.contains("lowerdir+") => {
             overlay_old(at, lowers, writable, links)
         }
         other => other,
     }
 }
 
-fn overlay_new(
-    at: &Path,
-    lowers: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
-) -> Result<(), Fault> {
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .doing(STACK, || "fsopen(\"overlay\")".into())?;
+fn overlay_new(at: &Path, lowers: &[PathBuf], writable: Option<(&Path, &Path)>) -> Result<(), Fault> {
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).doing(STACK, || "fsopen(\"overlay\")".into())?;
     // A value may have 255 bytes, so directories are named through our open files.
     let set = |key: &str, path: &Path| -> Result<(), Fault> {
         use std::os::fd::AsRawFd;
@@ -283,16 +266,13 @@ fn overlay_new(
         flags.push("volatile");
     }
     for flag in flags {
-        fsconfig_set_flag(fs.as_fd(), flag)
-            .doing(STACK, || format!("fsconfig(\"overlay\", {flag})"))?;
+        fsconfig_set_flag(fs.as_fd(), flag).doing(STACK, || format!("fsconfig(\"overlay\", {flag})"))?;
     }
     for key in ["index", "metacopy"] {
-        fsconfig_set_string(fs.as_fd(), key, "off")
-            .doing(STACK, || format!("fsconfig(\"overlay\", {key}=off)"))?;
+        fsconfig_set_string(fs.as_fd(), key, "off").doing(STACK, || format!("fsconfig(\"overlay\", {key}=off)"))?;
     }
-    fsconfig_create(fs.as_fd()).doing(STACK, || {
-        format!("fsconfig(\"overlay\", create) with {} lower directories", lowers.len())
-    })?;
+    fsconfig_create(fs.as_fd())
+        .doing(STACK, || format!("fsconfig(\"overlay\", create) with {} lower directories", lowers.len()))?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOATIME;
     let fd = fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         .doing(STACK, || "fsmount(\"overlay\")".into())?;
@@ -300,19 +280,12 @@ fn overlay_new(
 }
 
 /// With mount(2), whose data is one page: directories get short names.
-fn overlay_old(
-    at: &Path,
-    lowers: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
-    links: &Path,
-) -> Result<(), Fault> {
+fn overlay_old(at: &Path, lowers: &[PathBuf], writable: Option<(&Path, &Path)>, links: &Path) -> Result<(), Fault> {
     let call = || format!("mount(\"overlay\", {}) with {} lower directories", at.display(), lowers.len());
     for entry in fs::read_dir(links).doing(STACK, call)?.flatten() {
         let _ = fs::remove_file(entry.path());
     }
-    let link = |name: &str, target: &Path| {
-        rustix::fs::symlink(target, links.join(name)).doing(STACK, call)
-    };
+    let link = |name: &str, target: &Path| rustix::fs::symlink(target, links.join(name)).doing(STACK, call);
     let mut names = Vec::new();
     for (index, lower) in lowers.iter().enumerate().rev() {
         let name = format!("{index:x}");

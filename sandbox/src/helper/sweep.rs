@@ -23,8 +23,7 @@ pub(super) fn empty(scratch: &Path) -> Result<(), Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, scratch, flags, Mode::empty()).doing(DOING, call)?;
     for part in super::stack::PARTS {
-        remove(fd.as_fd(), part.as_bytes(), 0)
-            .doing(DOING, || format!("unlink({}/{part})", scratch.display()))?;
+        remove(fd.as_fd(), part.as_bytes(), 0).doing(DOING, || format!("unlink({}/{part})", scratch.display()))?;
     }
     Ok(())
 }

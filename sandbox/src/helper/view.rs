@@ -8,9 +8,8 @@ use crate::error::Fault;
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_remount, move_mount,
-    open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_remount, move_mount, open_tree, unmount,
 };
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -133,20 +132,17 @@ fn attributes(flags: &[MountAttrFlags]) -> MountAttrFlags {
     flags.iter().fold(MountAttrFlags::empty(), |all, flag| all | *flag)
 }
 
-const QUIET: [MountAttrFlags; 2] =
-    [MountAttrFlags::MOUNT_ATTR_NOSUID, MountAttrFlags::MOUNT_ATTR_NODEV];
+const QUIET: [MountAttrFlags; 2] = [MountAttrFlags::MOUNT_ATTR_NOSUID, MountAttrFlags::MOUNT_ATTR_NODEV];
 
 fn make(kind: &str, options: &[(&str, String)], flags: MountAttrFlags) -> Result<OwnedFd, Fault> {
     let doing = "make a private file system";
-    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
-        .doing(doing, || format!("fsopen(\"{kind}\")"))?;
+    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).doing(doing, || format!("fsopen(\"{kind}\")"))?;
     for (key, value) in options {
         fsconfig_set_string(fs.as_fd(), *key, value.as_str())
             .doing(doing, || format!("fsconfig(\"{kind}\", {key}={value})"))?;
     }
     fsconfig_create(fs.as_fd()).doing(doing, || format!("fsconfig(\"{kind}\", create)"))?;
-    fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
-        .doing(doing, || format!("fsmount(\"{kind}\")"))
+    fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags).doing(doing, || format!("fsmount(\"{kind}\")"))
 }
 
 /// A private file system in memory.
@@ -166,9 +162,7 @@ pub(super) fn processes() -> Result<OwnedFd, Fault> {
 
 /// A detached copy of a mount or of a part of one, with everything below it.
 fn copy(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, path, flags)
 }
 
@@ -180,8 +174,7 @@ fn restrict(fd: &OwnedFd, flags: MountAttrFlags, at: &str) -> Result<(), Fault> 
 /// Attaches a detached mount.
 pub(super) fn attach(fd: &OwnedFd, at: &Path) -> Result<(), Fault> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(fd.as_fd(), "", CWD, at, flags)
-        .doing("attach a mount", || format!("move_mount(_, {})", at.display()))
+    move_mount(fd.as_fd(), "", CWD, at, flags).doing("attach a mount", || format!("move_mount(_, {})", at.display()))
 }
 
 fn read_only() -> MountAttrFlags {
@@ -248,13 +241,10 @@ impl Sources {
                 drop(open(at, flags, Mode::from_raw_mode(0o600)).doing("make /dev", || call("open"))?);
                 attach(&fd, at)
             }
-            What::Link(target) => {
-                rustix::fs::symlink(target, at).doing("make /dev", || call("symlink"))
-            }
+            What::Link(target) => rustix::fs::symlink(target, at).doing("make /dev", || call("symlink")),
             What::Directory(mode) => {
                 ensure_directory(at)?;
-                rustix::fs::chmod(at, Mode::from_raw_mode(mode))
-                    .doing("make a directory", || call("chmod"))
+                rustix::fs::chmod(at, Mode::from_raw_mode(mode)).doing("make a directory", || call("chmod"))
             }
             What::ReadOnly => match copy(at) {
                 Ok(fd) => {
@@ -316,9 +306,8 @@ enum Merged {
 }
 
 fn host(directory: &Path, root: &Path, tmpfs_bytes: u64) -> Result<(), Fault> {
-    let opened = |path: &Path| {
-        copy(path).doing("show the machine's files", || format!("open_tree({})", path.display()))
-    };
+    let opened =
+        |path: &Path| copy(path).doing("show the machine's files", || format!("open_tree({})", path.display()));
     let mut sources = Sources::open(COMMON, tmpfs_bytes)?;
     let mut trees = vec![("/usr".to_owned(), opened(Path::new("/usr"))?)];
     trees.push((crate::session::HOST_VIEW_DIRECTORY.to_owned(), opened(directory)?));
@@ -358,8 +347,7 @@ fn host(directory: &Path, root: &Path, tmpfs_bytes: u64) -> Result<(), Fault> {
         file("/etc/ld.so.cache", &cache)?;
     }
     for (at, target) in alternatives {
-        rustix::fs::symlink(&target, &at)
-            .doing("make up /etc", || format!("symlink({})", at.display()))?;
+        rustix::fs::symlink(&target, &at).doing("make up /etc", || format!("symlink({})", at.display()))?;
     }
     for (at, what) in merged {
         match what {

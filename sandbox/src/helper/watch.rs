@@ -30,9 +30,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(limits: &Limits, scratch: &Path, upper: &Path) -> Watch {
         let now = Instant::now();
-        let deadline = (limits.seconds > 0)
-            .then(|| now.checked_add(Duration::from_secs(limits.seconds)))
-            .flatten();
+        let deadline = (limits.seconds > 0).then(|| now.checked_add(Duration::from_secs(limits.seconds))).flatten();
         Watch {
             limits: limits.clone(),
             scratch: scratch.to_owned(),

@@ -28,9 +28,9 @@ fn entries(list: &[u8]) -> Result<impl Iterator<Item = (u16, u16)> + '_, Errno> 
     if body.len() % 8 != 0 || body.len() / 8 > MAX_ENTRIES {
         return Err(Errno::INVAL);
     }
-    Ok(body.chunks_exact(8).map(|entry| {
-        (u16::from_le_bytes([entry[0], entry[1]]), u16::from_le_bytes([entry[2], entry[3]]))
-    }))
+    Ok(body
+        .chunks_exact(8)
+        .map(|entry| (u16::from_le_bytes([entry[0], entry[1]]), u16::from_le_bytes([entry[2], entry[3]]))))
 }
 
 /// The mode's permission bits that an access list stands for, and whether it says more than
@@ -61,9 +61,9 @@ pub(crate) fn mode_of(list: &[u8]) -> Result<(u32, bool), Errno> {
 /// the mode.
 pub(crate) fn with_mode(list: &[u8], mode: u32) -> Vec<u8> {
     let mut list = list.to_vec();
-    let has_mask = list.get(4..).is_some_and(|body| {
-        body.chunks_exact(8).any(|entry| u16::from_le_bytes([entry[0], entry[1]]) == MASK)
-    });
+    let has_mask = list
+        .get(4..)
+        .is_some_and(|body| body.chunks_exact(8).any(|entry| u16::from_le_bytes([entry[0], entry[1]]) == MASK));
     for entry in list.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
         let perm = match u16::from_le_bytes([entry[0], entry[1]]) {
             USER_OBJ => mode >> 6,

@@ -94,11 +94,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn remove_attribute(
-        &mut self,
-        call: &Waiting<'_>,
-        place: Where,
-    ) -> Result<Outcome, Errno> {
+    pub(super) fn remove_attribute(&mut self, call: &Waiting<'_>, place: Where) -> Result<Outcome, Errno> {
         let Ok((_, kind)) = attribute(call) else { return CONTINUE };
         match kind {
             Attribute::Other => CONTINUE,
@@ -113,11 +109,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn list_attributes(
-        &mut self,
-        call: &Waiting<'_>,
-        place: Where,
-    ) -> Result<Outcome, Errno> {
+    pub(super) fn list_attributes(&mut self, call: &Waiting<'_>, place: Where) -> Result<Outcome, Errno> {
         let Ok(fd) = self.locate(call, place) else { return CONTINUE };
         let mut buffer = vec![0u8; LIST_MAX];
         let Ok(len) = rustix::fs::listxattr(lookup::link_of(fd.as_fd()), &mut buffer) else {

@@ -105,9 +105,9 @@ impl Call {
 pub(crate) fn operation_of(abi: Abi, number: i32) -> Option<(Operation, &'static str)> {
     let number = u32::try_from(number).ok()?;
     CALLS.iter().filter(|call| call.number(abi) == Some(number)).find_map(|call| match call.rule {
-        Rule::Ask(operation)
-        | Rule::AskBits { operation, .. }
-        | Rule::AskValues { operation, .. } => Some((operation, call.name)),
+        Rule::Ask(operation) | Rule::AskBits { operation, .. } | Rule::AskValues { operation, .. } => {
+            Some((operation, call.name))
+        }
         _ => None,
     })
 }

@@ -3,7 +3,7 @@
 use super::credentials::Credentials;
 use super::files::{Facts, open_entry};
 use super::ledger::Device;
-use super::{CURRENT, CONTINUE, Outcome, Supervisor, Waiting, done, lookup};
+use super::{CONTINUE, CURRENT, Outcome, Supervisor, Waiting, done, lookup};
 use crate::sys;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, mknodat, openat, statat, symlinkat};
 use rustix::io::Errno;
@@ -90,13 +90,7 @@ impl Supervisor {
         Ok(Mode::from_raw_mode(mode & 0o7777 & !umask))
     }
 
-    pub(super) fn mkdir(
-        &mut self,
-        call: &Waiting<'_>,
-        dir: Option<u8>,
-        path: u8,
-        mode: u32,
-    ) -> Result<Outcome, Errno> {
+    pub(super) fn mkdir(&mut self, call: &Waiting<'_>, dir: Option<u8>, path: u8, mode: u32) -> Result<Outcome, Errno> {
         let Ok(path) = call.path(path) else { return CONTINUE };
         let Some(creation) = self.creation(call, dir, &path, true)? else { return CONTINUE };
         let mode = self.mode(call, mode)?;
@@ -213,8 +207,7 @@ impl Supervisor {
         };
         self.sign(&creation)?;
         let close = wanted.contains(OFlags::CLOEXEC);
-        sys::respond_with_fd(call.listener, call.id, fd.as_fd(), close)
-            .map_err(super::tasks::errno)?;
+        sys::respond_with_fd(call.listener, call.id, fd.as_fd(), close).map_err(super::tasks::errno)?;
         Ok(Outcome::Sent)
     }
 }

@@ -46,12 +46,7 @@ impl Files {
 
     /// Changes owner and group; `None` leaves one as it is. The kernel clears set-id bits
     /// and capabilities as for any chown.
-    pub(crate) fn own(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        uid: Option<u32>,
-        gid: Option<u32>,
-    ) -> Result<(), Errno> {
+    pub(crate) fn own(&mut self, fd: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
         if !self.single {
             let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
             return chownat(fd, "", uid, gid, AtFlags::EMPTY_PATH);
@@ -101,12 +96,7 @@ impl Files {
     }
 
     /// Reads an access list that we keep; `None` if the file has none.
-    pub(crate) fn list_kept(
-        &self,
-        fd: BorrowedFd<'_>,
-        name: &[u8],
-        ours: &str,
-    ) -> Result<Option<Vec<u8>>, Errno> {
+    pub(crate) fn list_kept(&self, fd: BorrowedFd<'_>, name: &[u8], ours: &str) -> Result<Option<Vec<u8>>, Errno> {
         let mut buffer = vec![0u8; 4096];
         match rustix::fs::getxattr(link_of(fd), ours, &mut buffer) {
             Ok(len) => buffer.truncate(len),
@@ -132,13 +122,7 @@ pub(crate) fn set_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     chmod(link_of(fd), Mode::from_raw_mode(mode & 0o7777))
 }
 
-fn set_list(
-    fd: BorrowedFd<'_>,
-    name: &[u8],
-    ours: &str,
-    value: &[u8],
-    flags: XattrFlags,
-) -> Result<(), Errno> {
+fn set_list(fd: BorrowedFd<'_>, name: &[u8], ours: &str, value: &[u8], flags: XattrFlags) -> Result<(), Errno> {
     let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MODE | StatxFlags::TYPE)?;
     let mode = u32::from(stat.stx_mode);
     let kind = mode & libc::S_IFMT;

@@ -61,21 +61,13 @@ fn body(rule: Rule) -> Vec<Instruction> {
         Rule::Deny(value) => vec![give(errno(value))],
         Rule::Succeed => vec![give(errno(0))],
         Rule::Ask(_) => vec![give(notify)],
-        Rule::SucceedIf { arg, value } => vec![
-            load_argument(arg),
-            instruction(JUMP_EQUAL, 0, 1, value),
-            give(errno(0)),
-        ],
-        Rule::DenyBits { arg, bits, errno: value } => vec![
-            load_argument(arg),
-            instruction(JUMP_BITS, 0, 1, bits),
-            give(errno(value)),
-        ],
-        Rule::AskBits { arg, bits, .. } => vec![
-            load_argument(arg),
-            instruction(JUMP_BITS, 0, 1, bits),
-            give(notify),
-        ],
+        Rule::SucceedIf { arg, value } => {
+            vec![load_argument(arg), instruction(JUMP_EQUAL, 0, 1, value), give(errno(0))]
+        }
+        Rule::DenyBits { arg, bits, errno: value } => {
+            vec![load_argument(arg), instruction(JUMP_BITS, 0, 1, bits), give(errno(value))]
+        }
+        Rule::AskBits { arg, bits, .. } => vec![load_argument(arg), instruction(JUMP_BITS, 0, 1, bits), give(notify)],
         Rule::AskValues { arg, mask, values, .. } => vec![
             load_argument(arg),
             instruction(AND, 0, 0, mask),

@@ -11,20 +11,11 @@ const OVERFLOW: u16 = 65534;
 
 fn encode(ids: &[u32], short: bool) -> Vec<u8> {
     let narrow = |id: &u32| u16::try_from(*id).unwrap_or(OVERFLOW).to_le_bytes();
-    if short {
-        ids.iter().flat_map(narrow).collect()
-    } else {
-        ids.iter().flat_map(|id| id.to_le_bytes()).collect()
-    }
+    if short { ids.iter().flat_map(narrow).collect() } else { ids.iter().flat_map(|id| id.to_le_bytes()).collect() }
 }
 
 impl Supervisor {
-    pub(super) fn credential(
-        &mut self,
-        call: &Waiting<'_>,
-        which: Credential,
-        short: bool,
-    ) -> Result<Outcome, Errno> {
+    pub(super) fn credential(&mut self, call: &Waiting<'_>, which: Credential, short: bool) -> Result<Outcome, Errno> {
         let mut credentials = self.tasks.credentials(call.tid)?;
         let one = |id: u32| match u16::try_from(id) {
             Err(_) if short => value(OVERFLOW.into()),
@@ -32,8 +23,7 @@ impl Supervisor {
         };
         let three = |ids: super::credentials::Ids| {
             for (index, id) in [ids.real, ids.effective, ids.saved].into_iter().enumerate() {
-                sys::write_memory(call.tid, call.args[index], &encode(&[id], short))
-                    .map_err(tasks::errno)?;
+                sys::write_memory(call.tid, call.args[index], &encode(&[id], short)).map_err(tasks::errno)?;
             }
             done()
         };
@@ -50,8 +40,7 @@ impl Supervisor {
                     if usize::try_from(room).map_err(|_| Errno::INVAL)? < groups.len() {
                         return Err(Errno::INVAL);
                     }
-                    sys::write_memory(call.tid, call.args[1], &encode(groups, short))
-                        .map_err(tasks::errno)?;
+                    sys::write_memory(call.tid, call.args[1], &encode(groups, short)).map_err(tasks::errno)?;
                 }
                 value(groups.len() as i64)
             }
@@ -85,10 +74,8 @@ fn read_groups(call: &Waiting<'_>, short: bool) -> Result<Vec<u32>, Errno> {
     }
     let width = if short { 2 } else { 4 };
     let bytes = tasks::read_bytes(call.tid, call.args[1], count * width)?;
-    let mut groups: Vec<u32> = bytes
-        .chunks_exact(width)
-        .map(|id| id.iter().rev().fold(0, |id, byte| id << 8 | u32::from(*byte)))
-        .collect();
+    let mut groups: Vec<u32> =
+        bytes.chunks_exact(width).map(|id| id.iter().rev().fold(0, |id, byte| id << 8 | u32::from(*byte))).collect();
     if groups.contains(&UNCHANGED) {
         return Err(Errno::INVAL);
     }

@@ -59,15 +59,9 @@ impl Entry {
         if bytes[0] != FORM {
             return None;
         }
-        let number = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
+        let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let owner = (bytes[1] == 1).then(|| (number(2), number(6)));
-        let device = (bytes[10] != 0).then(|| Device {
-            char: bytes[10] == 1,
-            major: number(11),
-            minor: number(15),
-        });
+        let device = (bytes[10] != 0).then(|| Device { char: bytes[10] == 1, major: number(11), minor: number(15) });
         Some(Entry { owner, device })
     }
 }
@@ -149,8 +143,7 @@ impl Ledger {
     /// Lets go of files that no directory names any more.
     fn sweep(&mut self) {
         self.held.retain(|_, (fd, _)| {
-            rustix::fs::statx(&*fd, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)
-                .is_ok_and(|stat| stat.stx_nlink > 0)
+            rustix::fs::statx(&*fd, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK).is_ok_and(|stat| stat.stx_nlink > 0)
         });
     }
 

@@ -48,11 +48,7 @@ pub(crate) fn file(start: &Start, path: &[u8], follow: bool) -> Result<OwnedFd, 
 
 /// The directory that holds the last component of a path, and that component. A path that
 /// ends in a slash, "." or ".." names no entry: `None`.
-pub(crate) fn parent<'a>(
-    start: &Start,
-    path: &'a [u8],
-    trim: bool,
-) -> Result<Option<(OwnedFd, &'a [u8])>, Errno> {
+pub(crate) fn parent<'a>(start: &Start, path: &'a [u8], trim: bool) -> Result<Option<(OwnedFd, &'a [u8])>, Errno> {
     let mut path = path;
     while trim && path.len() > 1 && path.ends_with(b"/") {
         path = &path[..path.len() - 1];

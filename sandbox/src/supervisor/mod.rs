@@ -149,8 +149,7 @@ impl Supervisor {
             .find(|(listed, _)| *listed == abi)
             .and_then(|(_, list)| list.get(number).copied().flatten())
             .ok_or(Errno::NOSYS)?;
-        let call =
-            Waiting { listener, id: notice.id, tid: notice.pid, abi, args: notice.args };
+        let call = Waiting { listener, id: notice.id, tid: notice.pid, abi, args: notice.args };
         match operation {
             Operation::Own { place, uid, gid, short } => {
                 let (uid, gid) = (call.id_word(uid, short), call.id_word(gid, short));
@@ -160,15 +159,12 @@ impl Supervisor {
             Operation::Statx { place, flags, mask, out } => {
                 self.statx(&call, place, call.word(flags), call.word(mask), out)
             }
-            Operation::Node { dir, path, mode, dev } => {
-                self.node(&call, dir, path, call.word(mode), call.word(dev))
-            }
+            Operation::Node { dir, path, mode, dev } => self.node(&call, dir, path, call.word(mode), call.word(dev)),
             Operation::Mkdir { dir, path, mode } => self.mkdir(&call, dir, path, call.word(mode)),
             Operation::Symlink { target, dir, path } => self.symlink(&call, target, dir, path),
             Operation::Open { dir, path, flags, mode } => {
-                let flags = flags.map_or(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, |index| {
-                    call.word(index) as i32
-                });
+                let flags =
+                    flags.map_or(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, |index| call.word(index) as i32);
                 self.open(&call, dir, path, flags, call.word(mode))
             }
             Operation::SetXattr(place) => self.set_attribute(&call, place),
@@ -186,11 +182,7 @@ impl Supervisor {
         if path.starts_with(b"/") {
             return Ok(Start { root: Some(self.tasks.open(tid, "root", flags)?), base: None });
         }
-        let base = if dir == CURRENT {
-            self.tasks.open(tid, "cwd", flags)?
-        } else {
-            self.descriptor(tid, dir)?
-        };
+        let base = if dir == CURRENT { self.tasks.open(tid, "cwd", flags)? } else { self.descriptor(tid, dir)? };
         Ok(Start { root: None, base: Some(base) })
     }
 
@@ -216,8 +208,7 @@ impl Supervisor {
         let mut start = self.start(tid, dir, path)?;
         match lookup(&start) {
             Err(Errno::XDEV) if start.root.is_none() => {
-                start.root =
-                    Some(self.tasks.open(tid, "root", OFlags::PATH | OFlags::DIRECTORY)?);
+                start.root = Some(self.tasks.open(tid, "root", OFlags::PATH | OFlags::DIRECTORY)?);
                 lookup(&start)
             }
             other => other,
@@ -253,13 +244,7 @@ impl Supervisor {
     }
 
     /// chown and its kin.
-    fn own(
-        &mut self,
-        call: &Waiting<'_>,
-        place: Where,
-        uid: u32,
-        gid: u32,
-    ) -> Result<Outcome, Errno> {
+    fn own(&mut self, call: &Waiting<'_>, place: Where, uid: u32, gid: u32) -> Result<Outcome, Errno> {
         let Ok(fd) = self.locate(call, place) else { return CONTINUE };
         let credentials = self.tasks.credentials(call.tid)?;
         let (uid, gid) = (given(uid), given(gid));
@@ -280,9 +265,7 @@ impl Supervisor {
     /// execve: the kernel carries it out, we change the ids first if the file asks for it.
     fn exec(&mut self, call: &Waiting<'_>, place: Where) -> Result<Outcome, Errno> {
         let Ok(fd) = self.locate(call, place) else { return CONTINUE };
-        let (Ok(facts), Ok(before)) =
-            (self.files.facts(fd.as_fd()), self.tasks.credentials(call.tid))
-        else {
+        let (Ok(facts), Ok(before)) = (self.files.facts(fd.as_fd()), self.tasks.credentials(call.tid)) else {
             return CONTINUE;
         };
         let after = before.after_exec(facts.mode, facts.uid, facts.gid);

@@ -1,0 +1,84 @@
+//! Every test of this file runs on each rung: as root (which takes `userns`), as a user with
+//! a subordinate range, and as a user without one. The users are made when the suite is
+//! started by root.
+
+mod cases;
+mod support;
+
+use sandbox::Rung;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Users that the suite makes.
+const WITH_RANGE: &str = "ic-test-range";
+const WITHOUT_RANGE: &str = "ic-test-single";
+
+fn main() {
+    sandbox::intercept();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = args.iter().position(|arg| arg == "--rung") {
+        let rung = Rung::from_name(&args[at + 1]).expect("a rung");
+        std::process::exit(i32::from(!cases::run_all(rung, args.get(at + 2).map(String::as_str))));
+    }
+    if args.iter().any(|arg| arg == "--list") {
+        return;
+    }
+    let filter: Vec<String> = args.into_iter().filter(|arg| !arg.starts_with('-')).collect();
+    let mut ok = true;
+    for (user, rung) in matrix() {
+        let me = std::env::current_exe().expect("own path");
+        let mut command = Command::new(me);
+        command.args(["--rung", rung.name()]).args(&filter);
+        command.env("HOME", "/nonexistent").current_dir("/");
+        if let Some(user) = &user {
+            let ids = id(user);
+            command.uid(ids.0).gid(ids.1);
+        }
+        println!("as {} on {rung}", user.as_deref().unwrap_or("this user"));
+        ok &= command.status().expect("own binary").success();
+    }
+    std::process::exit(i32::from(!ok));
+}
+
+fn id(user: &str) -> (u32, u32) {
+    let number = |flag: &str| {
+        let output = Command::new("id").args([flag, user]).output().expect("id");
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+    };
+    (number("-u"), number("-g"))
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// Who runs the tests on which rung.
+fn matrix() -> Vec<(Option<String>, Rung)> {
+    if !is_root() {
+        return [Rung::Userns, Rung::UsernsSingle]
+            .into_iter()
+            .filter(|rung| match sandbox::choose(Some(*rung)) {
+                Ok(_) => true,
+                Err(error) => support::skip(&format!("{rung}: {error}")),
+            })
+            .map(|rung| (None, rung))
+            .collect();
+    }
+    for user in [WITH_RANGE, WITHOUT_RANGE] {
+        // Without -m: a home that does not exist cannot be relied on.
+        let _ = Command::new("useradd").args(["--system", "--shell", "/bin/sh", user]).output();
+    }
+    let range = ["--add-subuids", "200000-265535", "--add-subgids", "200000-265535", WITH_RANGE];
+    let known = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    if !known.contains(WITH_RANGE) {
+        let _ = Command::new("usermod").args(range).output();
+    }
+    let mut matrix = vec![(None, Rung::Userns)];
+    if std::path::Path::new("/usr/bin/newuidmap").exists() {
+        matrix.push((Some(WITH_RANGE.to_owned()), Rung::Userns));
+    } else {
+        support::skip("newuidmap is not installed");
+    }
+    matrix.push((Some(WITHOUT_RANGE.to_owned()), Rung::UsernsSingle));
+    matrix
+}
