@@ -115,8 +115,6 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, F
         Err(error) => return Err(FileError::on("open", path)(error)),
     };
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(FileError::on("read", path))?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FileError::on("read", path))?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }

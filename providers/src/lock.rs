@@ -278,12 +278,9 @@ impl Lock {
                 note(what, side(locked.contains(name)), side(asked.contains(name)));
             }
         }
-        let ids: BTreeSet<_> =
-            self.request.repositories.keys().chain(request.repositories.keys()).collect();
+        let ids: BTreeSet<_> = self.request.repositories.keys().chain(request.repositories.keys()).collect();
         for id in ids {
-            let side = |map: &BTreeMap<RepositoryId, String>| {
-                map.get(id).cloned().unwrap_or_else(|| "nothing".into())
-            };
+            let side = |map: &BTreeMap<RepositoryId, String>| map.get(id).cloned().unwrap_or_else(|| "nothing".into());
             let what = format!("repository {id}");
             note(&what, side(&self.request.repositories), side(&request.repositories));
         }
@@ -308,10 +305,7 @@ impl Lock {
     fn check(&self) -> Result<(), Error> {
         let refuse = |sentence: String| Err(Error::Content(sentence));
         if self.packages.len() > MAX_PACKAGES {
-            return refuse(format!(
-                "it has {} packages, more than the {MAX_PACKAGES} allowed",
-                self.packages.len()
-            ));
+            return refuse(format!("it has {} packages, more than the {MAX_PACKAGES} allowed", self.packages.len()));
         }
         let known: BTreeSet<&RepositoryId> = self.repositories.iter().map(|r| &r.id).collect();
         let mut seen = BTreeSet::new();
@@ -353,9 +347,7 @@ fn is_word(text: &str) -> bool {
 
 /// Versions (Debian policy 5.6.12; rpm adds `^`).
 fn is_version(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 255
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._~:^".contains(&b))
+    !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._~:^".contains(&b))
 }
 
 /// Whether a path stays below the place it is relative to, under any reading of it.

@@ -32,11 +32,7 @@ impl FromStr for Architecture {
         let good = (1..=32).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
             && text.starts_with(|c: char| c.is_ascii_lowercase());
-        if good {
-            Ok(Self(text.into()))
-        } else {
-            Err(ArchitectureError { found: text.chars().take(40).collect() })
-        }
+        if good { Ok(Self(text.into())) } else { Err(ArchitectureError { found: text.chars().take(40).collect() }) }
     }
 }
 

@@ -130,9 +130,9 @@ impl Catalogue {
         };
         let file = repository.keys.as_deref().ok_or_else(none)?;
         let text = self.key_file(file)?.ok_or_else(none)?;
-        Keyring::parse(text.as_bytes()).and_then(|keyring| keyring.pinned(&repository.fingerprints)).map_err(|source| {
-            Error::Key { os: distro.os.clone(), repository: repository.id.to_string(), source }
-        })
+        Keyring::parse(text.as_bytes())
+            .and_then(|keyring| keyring.pinned(&repository.fingerprints))
+            .map_err(|source| Error::Key { os: distro.os.clone(), repository: repository.id.to_string(), source })
     }
 
     fn key_file(&self, name: &str) -> Result<Option<String>, Error> {

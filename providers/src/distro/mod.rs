@@ -116,7 +116,9 @@ impl Error {
                     Some(url) => format!("fetch it from {url}, compare its fingerprint with its owner's word, and "),
                     None => String::new(),
                 };
-                Some(format!("{from}name its file as `key` of the repository '{repository}' under `providers.{os}.repositories` in the configuration"))
+                Some(format!(
+                    "{from}name its file as `key` of the repository '{repository}' under `providers.{os}.repositories` in the configuration"
+                ))
             }
             _ => None,
         }

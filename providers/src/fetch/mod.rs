@@ -259,10 +259,13 @@ impl Error {
         match self {
             Self::Offline { .. } => Some("run once without --offline, so that the cache has everything".into()),
             Self::Exhausted { attempts, .. } => {
-                if attempts.iter().any(|failure| matches!(failure.reason, Reason::Digest { .. } | Reason::Long { .. })) {
+                if attempts.iter().any(|failure| matches!(failure.reason, Reason::Digest { .. } | Reason::Long { .. }))
+                {
                     Some("the mirror serves something other than what was signed: try another mirror (providers.NAME.mirror in the configuration), or wait until it has caught up".into())
                 } else if attempts.iter().any(|failure| matches!(failure.reason, Reason::Missing)) {
-                    Some("the mirror no longer has it: write a new lock, or use a mirror that keeps old versions".into())
+                    Some(
+                        "the mirror no longer has it: write a new lock, or use a mirror that keeps old versions".into(),
+                    )
                 } else {
                     Some("check the network and the proxy, or name another mirror (providers.NAME.mirror in the configuration)".into())
                 }

@@ -79,12 +79,16 @@ impl Wanted<'_> {
         let limit = plain.map_or(MAX_INDEX, |entry| entry.size.min(MAX_INDEX));
         let file = File::open(&path).map_err(FileError::on("open", &path))?;
         let expected = plain.map_or(0, |entry| usize::try_from(entry.size.min(MAX_INDEX)).unwrap_or(0));
-        let text = decompress(form, file, limit, expected).map_err(|error| {
-            self.broken(match error.kind() {
-                std::io::ErrorKind::FileTooLarge => format!("it has more than the {limit} bytes expected"),
-                _ => format!("it cannot be decompressed: {error}"),
-            })
-        })?;
+        let text = match decompress(form, file, limit, expected) {
+            Ok(text) => text,
+            Err(error) => {
+                remove(&path)?;
+                return Err(self.broken(match error.kind() {
+                    std::io::ErrorKind::FileTooLarge => format!("it has more than the {limit} bytes expected"),
+                    _ => format!("it cannot be decompressed: {error}"),
+                }));
+            }
+        };
         let digest = Sha256::of(&text);
         match plain {
             None => {

@@ -59,14 +59,12 @@ pub(super) fn recall(cache: &CacheDir, repository: &Repository, suite: &str) -> 
 }
 
 /// Remembers a release.
-pub(super) fn remember(
-    cache: &CacheDir,
-    repository: &Repository,
-    suite: &str,
-    kept: &Kept,
-) -> Result<(), FileError> {
+pub(super) fn remember(cache: &CacheDir, repository: &Repository, suite: &str, kept: &Kept) -> Result<(), FileError> {
     let path = path(cache, repository, suite);
-    let bytes = serde_json::to_vec(kept)
-        .map_err(|error| FileError { verb: "write", path: path.clone(), source: std::io::Error::other(error) })?;
+    let bytes = serde_json::to_vec(kept).map_err(|error| FileError {
+        verb: "write",
+        path: path.clone(),
+        source: std::io::Error::other(error),
+    })?;
     cache::publish(&path, &bytes)
 }

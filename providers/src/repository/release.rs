@@ -168,10 +168,7 @@ fn entries(list: &str) -> Result<BTreeMap<String, IndexEntry>, ReleaseError> {
         else {
             return Err(fail());
         };
-        let entry = IndexEntry {
-            sha256: digest.parse().map_err(|_| fail())?,
-            size: size.parse().map_err(|_| fail())?,
-        };
+        let entry = IndexEntry { sha256: digest.parse().map_err(|_| fail())?, size: size.parse().map_err(|_| fail())? };
         if !crate::lock::is_relative_path(path) {
             return Err(fail());
         }

@@ -9,7 +9,7 @@ use super::policy::{created, end, hash_strength, in_force, key_strength, underst
 use super::{Fingerprint, UnixTime, Unusable};
 
 /// A certificate of a keyring.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Certificate {
     key: SignedPublicKey,
 }
@@ -92,9 +92,8 @@ impl Certificate {
         if subkey.signatures.iter().any(|s| of_type(s, SignatureType::SubkeyRevocation) && proven(s)) {
             return Err(Unusable::KeyRevoked);
         }
-        let (_, binding) =
-            newest(&subkey.signatures, now, |s| of_type(s, SignatureType::SubkeyBinding) && proven(s))
-                .ok_or(Unusable::NotForSigning)?;
+        let (_, binding) = newest(&subkey.signatures, now, |s| of_type(s, SignatureType::SubkeyBinding) && proven(s))
+            .ok_or(Unusable::NotForSigning)?;
         let born = UnixTime(i64::from(subkey.key.created_at().as_secs()));
         if let Some(end) = end(born, binding.key_expiration_time())
             && end <= now

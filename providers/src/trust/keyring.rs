@@ -63,7 +63,12 @@ impl Keyring {
             if self.certificates.len() >= MAX_CERTIFICATES {
                 return Err(Error::Keyring(format!("it holds more than {MAX_CERTIFICATES} keys")));
             }
-            self.certificates.insert(certificate.fingerprint(), certificate);
+            // Two different copies of one key may differ in a revocation, and either might win.
+            let fingerprint = certificate.fingerprint();
+            if self.certificates.get(&fingerprint).is_some_and(|known| *known != certificate) {
+                return Err(Error::Keyring(format!("it holds two different copies of the key {fingerprint}")));
+            }
+            self.certificates.insert(fingerprint, certificate);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use pgp::packet::{Signature, SubpacketData};
 use pgp::types::{KeyDetails, PublicParams};
 use rsa_bits::modulus_bits;
 
-use super::{Unusable, UnixTime};
+use super::{UnixTime, Unusable};
 
 /// The smallest RSA modulus, in bits (NIST SP 800-131A revision 2, section 3).
 const MIN_RSA_BITS: usize = 2048;
@@ -37,10 +37,9 @@ pub(super) fn key_strength(key: &impl KeyDetails) -> Result<(), Unusable> {
             bits if bits < MIN_RSA_BITS => Err(Unusable::Weak(format!("RSA with {bits} bits"))),
             _ => Ok(()),
         },
-        PublicParams::ECDSA(_)
-        | PublicParams::EdDSALegacy(_)
-        | PublicParams::Ed25519(_)
-        | PublicParams::Ed448(_) => Ok(()),
+        PublicParams::ECDSA(_) | PublicParams::EdDSALegacy(_) | PublicParams::Ed25519(_) | PublicParams::Ed448(_) => {
+            Ok(())
+        }
         PublicParams::DSA(_) => Err(Unusable::Weak("DSA".into())),
         _ => Err(Unusable::NotForSigning),
     }

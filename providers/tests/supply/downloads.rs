@@ -225,8 +225,7 @@ fn a_mirror_that_trickles_hangs_too() {
     let setup = setup();
     let bytes = content(100_000);
     setup.server.put("f", &[Way::Trickle(1, bytes.clone())]);
-    let options =
-        Options { retries: 0, stall: Duration::from_millis(1_200), slowest: 1_000, ..options() };
+    let options = Options { retries: 0, stall: Duration::from_millis(1_200), slowest: 1_000, ..options() };
     let fetcher = Fetcher::new(options, Arc::new(Silent)).unwrap();
     let start = Instant::now();
     let error = fetcher.files(&[request(&[&setup.server.url()], "f", &bytes)], &setup.cache).unwrap_err();
@@ -269,9 +268,7 @@ fn offline_uses_the_cache_and_names_what_is_missing() {
     let url = setup.server.url();
     offline.files(&[request(&[&url], "f", &kept)], &setup.cache).unwrap();
     let asked = setup.server.log().len();
-    let error = offline
-        .files(&[request(&[&url], "f", &kept), request(&[&url], "g", &gone)], &setup.cache)
-        .unwrap_err();
+    let error = offline.files(&[request(&[&url], "f", &kept), request(&[&url], "g", &gone)], &setup.cache).unwrap_err();
     assert_eq!(error.to_string(), "find offline: the file g");
     assert_eq!(setup.server.log().len(), asked);
 }
@@ -317,9 +314,8 @@ fn cancelling_ends_a_fetch_soon() {
 #[test]
 fn a_server_that_is_not_there_is_named_without_its_password() {
     let setup = setup();
-    let error = fetcher()
-        .files(&[request(&["http://user:secret@127.0.0.1:1"], "f", &content(10))], &setup.cache)
-        .unwrap_err();
+    let error =
+        fetcher().files(&[request(&["http://user:secret@127.0.0.1:1"], "f", &content(10))], &setup.cache).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("http://127.0.0.1:1/f") && !text.contains("secret"), "{text}");
 }
