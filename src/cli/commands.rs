@@ -3,11 +3,10 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use providers::distro::Catalogue;
-
 use crate::config::{self, Config, LogLevel, Overrides};
-use crate::error::{Error, Kind, ResultExt};
-use crate::spec::{self, KnownProviders, Problem};
+use crate::error::{Error, Kind};
+use crate::means;
+use crate::spec::{self, Problem};
 
 use super::arguments::{Arguments, BuildArguments, Command, Global, ProviderCommand, SchemaOf};
 use super::environment::Environment;
@@ -140,7 +139,7 @@ impl Session {
             spec::load(path)?;
             Vec::new()
         } else {
-            let known = known_providers(&self.catalogue()?);
+            let known = crate::build::known_providers(&means::catalogue(&self.config)?);
             spec::load_resolved(path, &self.environment.current_directory, &known)?.1
         };
         if strict && !warnings.is_empty() {
@@ -162,13 +161,9 @@ impl Session {
         print(&format!("{} is valid{told}\n", path.display()))
     }
 
-    fn catalogue(&self) -> Result<Catalogue, Error> {
-        catalogue(&self.config)
-    }
-
     fn list_providers(&self) -> Result<(), Error> {
         let mut text = String::new();
-        for distro in self.catalogue()?.distros() {
+        for distro in means::catalogue(&self.config)?.distros() {
             let architectures: Vec<&str> = distro.architectures.keys().map(|name| name.as_str()).collect();
             // Writing to a text cannot fail.
             let _ = writeln!(
@@ -182,30 +177,6 @@ impl Session {
         }
         print(&text)
     }
-}
-
-/// The providers that ship with the program, and those of the configuration directories.
-///
-/// # Errors
-/// A provider file that is wrong: exit code 5.
-pub fn catalogue(config: &Config) -> Result<Catalogue, Error> {
-    let what = || "failed to read the providers".to_owned();
-    let mut catalogue = Catalogue::embedded().or_fail(Kind::Configuration, what)?;
-    for directory in &config.provider_directories {
-        catalogue.add_directory(directory).or_fail(Kind::Configuration, what)?;
-    }
-    Ok(catalogue)
-}
-
-/// The names and releases of a catalogue, other names of a release included.
-pub fn known_providers(catalogue: &Catalogue) -> KnownProviders {
-    let mut known = KnownProviders::default();
-    for distro in catalogue.distros() {
-        let versions = known.0.entry(distro.os.clone()).or_default();
-        versions.push(distro.version.clone());
-        versions.extend(distro.aliases.iter().cloned());
-    }
-    known
 }
 
 /// The only spec of a directory that has a lock beside it.

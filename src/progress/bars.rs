@@ -89,6 +89,9 @@ impl Reporter for Bars {
             }
             Event::TaskAdvanced { title, unit, done, total } if is_shown => {
                 if let Some(bar) = state.tasks.get(*title) {
+                    if let Some(total) = total {
+                        bar.set_length(*total);
+                    }
                     bar.set_position(*done);
                     return;
                 }

@@ -266,9 +266,9 @@ impl Drop for Task {
 }
 
 /// Text from a program or an archive, fit for a terminal: control characters are shown as one
-/// mark each, so that no line moves the cursor or changes the title.
+/// mark each, so that no line moves the cursor or changes the title. Lines stay lines.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() && c != '\t' && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// A number of bytes as people read it.
