@@ -4,7 +4,7 @@
 //! The caller reads the files; here they are understood (sources.list(5)). What is found is only
 //! a place to fetch from: signatures decide what is used.
 
-use crate::distro::{MirrorRule, RepositoryFacts};
+use crate::distro::{Distro, MirrorRule, RepositoryFacts};
 use crate::fetch::BaseUrl;
 
 /// The largest configuration file looked at, in bytes.
@@ -160,6 +160,21 @@ pub fn mirrors_of(repository: &RepositoryFacts, machine_os: &str, sources: &[Sou
         }
     }
     unique
+}
+
+/// The mirror of one repository where the user has named one mirror for the whole distribution.
+///
+/// A distribution's repositories lie beside each other under names of their own (`debian`,
+/// `debian-security`): where the mirror's URL ends like one of them, the others are found beside
+/// it; otherwise the mirror has all of them in one place.
+pub fn configured(distro: &Distro, repository: &RepositoryFacts, mirror: &BaseUrl) -> BaseUrl {
+    let name = |facts: &RepositoryFacts| BaseUrl::parse(&facts.url).map(|url| url.last_part().to_owned()).ok();
+    match name(repository) {
+        Some(own) if distro.repositories.iter().any(|facts| name(facts).as_deref() == Some(mirror.last_part())) => {
+            mirror.with_last_part(&own)
+        }
+        _ => mirror.clone(),
+    }
 }
 
 impl MirrorRule {

@@ -17,7 +17,6 @@ use super::document::open_local;
 use super::{BaseUrl, Error, Fetcher, Reason, attempt, url};
 use crate::cache::{CacheDir, digest_file};
 use crate::error::FileError;
-use crate::lock::LockedPackage;
 
 /// Bytes copied at once from a `file:` URL.
 const COPY_BLOCK: usize = 256 * 1024;
@@ -35,19 +34,6 @@ pub struct FileRequest {
     pub size: u64,
     /// Its digest.
     pub sha256: Sha256,
-}
-
-impl FileRequest {
-    /// A locked package, from any of these mirrors of its repository.
-    pub fn for_package(package: &LockedPackage, mirrors: &[BaseUrl]) -> Self {
-        Self {
-            what: format!("{} {} ({})", package.name, package.version, package.architecture),
-            mirrors: mirrors.to_vec(),
-            paths: vec![package.path.clone()],
-            size: package.size,
-            sha256: package.sha256,
-        }
-    }
 }
 
 impl Fetcher {

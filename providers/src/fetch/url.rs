@@ -69,6 +69,14 @@ impl BaseUrl {
     pub fn last_part(&self) -> &str {
         self.0.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
     }
+
+    /// The same with another last part.
+    pub(crate) fn with_last_part(&self, name: &str) -> Self {
+        let mut url = self.0.clone();
+        let parent = url.path().rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+        url.set_path(&format!("{parent}/{name}"));
+        Self(url)
+    }
 }
 
 /// A URL as text, without user and password.

@@ -78,3 +78,24 @@ fn passwords_in_mirror_urls_are_kept_and_not_shown() {
     assert_eq!(shown, ["https://near.example/debian"]);
     assert!(!format!("{:?}", read(&[list]).unwrap()).contains("secret"));
 }
+
+#[test]
+fn one_configured_mirror_serves_the_security_archive_too() {
+    let catalogue = Catalogue::embedded().unwrap();
+    for (os, version, mirror, expected) in [
+        (
+            "debian",
+            "13",
+            "http://m.example/pub/debian",
+            ["http://m.example/pub/debian", "http://m.example/pub/debian-security"],
+        ),
+        ("debian", "13", "http://m.example/proxy", ["http://m.example/proxy", "http://m.example/proxy"]),
+        ("ubuntu", "24.04", "http://m.example/ubuntu/", ["http://m.example/ubuntu", "http://m.example/ubuntu"]),
+    ] {
+        let distro = catalogue.find(os, version).unwrap();
+        let mirror = BaseUrl::parse(mirror).unwrap();
+        let found: Vec<String> =
+            distro.repositories.iter().take(2).map(|facts| configured(distro, facts, &mirror).to_string()).collect();
+        assert_eq!(found, expected);
+    }
+}

@@ -71,7 +71,7 @@ impl Wanted<'_> {
     pub(super) fn read(&self, fetcher: &Fetcher, cache: &CacheDir) -> Result<(Vec<u8>, Sha256), Error> {
         let plain = self.release.entries.get(&self.path);
         if let Some(entry) = plain
-            && let Some(text) = self.from_cache(entry, cache)?
+            && let Some(text) = self.recall(entry, cache)?
         {
             return Ok((text, entry.sha256));
         }
@@ -110,7 +110,7 @@ impl Wanted<'_> {
         }
     }
 
-    fn from_cache(&self, entry: &IndexEntry, cache: &CacheDir) -> Result<Option<Vec<u8>>, Error> {
+    fn recall(&self, entry: &IndexEntry, cache: &CacheDir) -> Result<Option<Vec<u8>>, Error> {
         if entry.size == 0 {
             return Ok(Some(Vec::new()));
         }

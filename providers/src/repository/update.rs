@@ -8,7 +8,6 @@ use super::{Error, Release, Repository, RepositoryId, Signers, Trust};
 use crate::cache::CacheDir;
 use crate::distro::Architecture;
 use crate::fetch::{BaseUrl, Fetcher};
-use crate::lock::LockedRepository;
 use crate::trust::{CLOCK_TOLERANCE, UnixTime};
 
 /// The largest release file, in bytes: Debian's has a quarter of a mebibyte.
@@ -70,31 +69,6 @@ impl Update {
     /// The date of the newest release: the epoch of a lock made from these indexes.
     pub fn epoch(&self) -> Option<UnixTime> {
         self.releases.iter().map(|release| release.date).max()
-    }
-
-    /// The releases and components as a lock names them, in the order of the indexes.
-    pub fn locked_repositories(&self) -> Vec<LockedRepository> {
-        let mut locked: Vec<LockedRepository> = Vec::new();
-        for index in &self.indexes {
-            let release = self
-                .releases
-                .iter()
-                .find(|release| release.repository == index.repository && release.suite == index.suite);
-            let Some(release) = release else { continue };
-            let entry = LockedRepository {
-                id: index.repository.clone(),
-                url: release.url.without_credentials(),
-                suite: index.suite.clone(),
-                component: index.component.clone(),
-                release_sha256: release.sha256,
-                date: release.date.0,
-            };
-            // A component whose packages of `all` stand apart has two indexes.
-            if locked.last() != Some(&entry) {
-                locked.push(entry);
-            }
-        }
-        locked
     }
 
     fn append(&mut self, other: Self) {

@@ -161,11 +161,11 @@ impl Candidate<'_> {
 }
 
 /// The newest of the signatures that are strong, understood, in force, and proven.
-fn newest<'a>(
-    signatures: &'a [Signature],
+fn newest(
+    signatures: &[Signature],
     now: UnixTime,
     proven: impl Fn(&Signature) -> bool,
-) -> Option<(UnixTime, &'a Signature)> {
+) -> Option<(UnixTime, &Signature)> {
     let mut best: Option<(UnixTime, &Signature)> = None;
     for signature in signatures {
         let Ok(made) = in_force(signature, now) else { continue };

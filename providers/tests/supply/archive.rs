@@ -47,6 +47,8 @@ pub struct Archive {
     pub directory: tempfile::TempDir,
     pub cache: CacheDir,
     _cache: tempfile::TempDir,
+    /// What gpg is told about the present.
+    signed: &'static [&'static str],
 }
 
 pub fn amd64() -> Architecture {
@@ -56,11 +58,25 @@ pub fn amd64() -> Architecture {
 impl Archive {
     /// An archive with one package, not yet released.
     pub fn new() -> Self {
+        Self::with(&BORN, &SIGNED)
+    }
+
+    /// The same, for tools that cannot be told another time.
+    pub fn signing_now() -> Self {
+        Self::with(&[], &[])
+    }
+
+    fn with(born: &[&str], signed: &'static [&'static str]) -> Self {
         let gpg = Gpg::new();
-        gpg.key("archive", "ed25519", "2y", &BORN);
+        gpg.key("archive", "ed25519", "2y", born);
         let cache = tempfile::tempdir().unwrap();
-        let archive =
-            Self { gpg, directory: tempfile::tempdir().unwrap(), cache: CacheDir::new(cache.path()), _cache: cache };
+        let archive = Self {
+            gpg,
+            directory: tempfile::tempdir().unwrap(),
+            cache: CacheDir::new(cache.path()),
+            _cache: cache,
+            signed,
+        };
         archive.package("hello", "1.0");
         archive
     }
@@ -149,11 +165,11 @@ impl Archive {
         let directory = self.path().join(directory);
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join("Release"), text).unwrap();
-        let [option, time] = SIGNED;
-        let args = [option, time, "--armor", "--local-user", key, "--detach-sign"];
+        let mut args = self.signed.to_vec();
+        args.extend(["--armor", "--local-user", key, "--detach-sign"]);
         let signature = self.gpg.run(&args, text.as_bytes());
         std::fs::write(directory.join("Release.gpg"), signature).unwrap();
-        std::fs::write(directory.join("InRelease"), self.gpg.clearsign(key, text, &SIGNED)).unwrap();
+        std::fs::write(directory.join("InRelease"), self.gpg.clearsign(key, text, self.signed)).unwrap();
     }
 
     pub fn keyring(&self) -> Keyring {
