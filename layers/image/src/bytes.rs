@@ -1,7 +1,7 @@
 //! Numbers in the fields of fixed structures, and runs of zeros.
 
 /// Zeros to write from.
-pub(crate) const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+pub(crate) static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Whether every byte is zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
@@ -36,10 +36,6 @@ impl Fields<'_> {
 
     pub(crate) fn u64_le(self, at: usize) -> u64 {
         u64::from_le_bytes(self.bytes(at))
-    }
-
-    pub(crate) fn u16_be(self, at: usize) -> u16 {
-        u16::from_be_bytes(self.bytes(at))
     }
 
     pub(crate) fn u32_be(self, at: usize) -> u32 {

@@ -102,6 +102,20 @@ fn threads_and_the_size_of_writes_do_not_change_the_bytes() {
     }
 }
 
+/// Real code, which made a reused state of zlib-rs give other bytes than a fresh one.
+#[test]
+fn what_a_thread_did_before_does_not_change_the_bytes() {
+    let mut program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    program.truncate(12 << 20);
+    let disk = Pieces { size: program.len() as u64, pieces: vec![(0, program)] };
+    for compression in [Compression::Gzip(1), Compression::Gzip(6), Compression::Zstd(1)] {
+        let first = compressed(&disk, compression, 0);
+        for threads in [1, 3] {
+            assert!(compressed(&disk, compression, threads) == first, "{compression:?} with {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn the_bytes_are_pinned() {
     let disk = disk();

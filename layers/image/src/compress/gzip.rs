@@ -102,8 +102,6 @@ impl<W: Write> Write for Encoder<W> {
 /// Compresses parts. Runs of zeros are the bulk of many images: a part of zeros after another one
 /// is compressed once and remembered.
 fn work(level: u32) -> impl FnMut(Part) -> Packed {
-    let make = move || Compress::new(flate2::Compression::new(level), false);
-    let mut state = make();
     let mut zeros: Option<(Arc<Vec<u8>>, crc32fast::Hasher)> = None;
     move |part| {
         let dictionary = match &part.before {
@@ -117,12 +115,7 @@ fn work(level: u32) -> impl FnMut(Part) -> Packed {
         }
         let mut crc = crc32fast::Hasher::new();
         crc.update(&part.bytes);
-        let packed = deflate(&mut state, dictionary, &part.bytes, part.last);
-        if packed.is_err() {
-            // A state that stopped half-way is not to be used again.
-            state = make();
-        }
-        let bytes = packed.map(Arc::new);
+        let bytes = deflate(level, dictionary, &part.bytes, part.last).map(Arc::new);
         if let (Ok(bytes), true) = (&bytes, is_zeros) {
             zeros = Some((Arc::clone(bytes), crc.clone()));
         }
@@ -130,8 +123,10 @@ fn work(level: u32) -> impl FnMut(Part) -> Packed {
     }
 }
 
-fn deflate(state: &mut Compress, dictionary: &[u8], bytes: &[u8], last: bool) -> io::Result<Vec<u8>> {
-    state.reset();
+fn deflate(level: u32, dictionary: &[u8], bytes: &[u8], last: bool) -> io::Result<Vec<u8>> {
+    // A fresh state for each part: one that is reset looks at what lay in its window before
+    // (zlib-rs 0.6.8), and the bytes would depend on which thread did which parts.
+    let mut state = Compress::new(flate2::Compression::new(level), false);
     if !dictionary.is_empty() {
         state.set_dictionary(dictionary)?;
     }

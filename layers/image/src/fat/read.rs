@@ -15,9 +15,10 @@ use crate::Error;
 use crate::bytes::Fields;
 use crate::medium::Medium;
 
-/// Most files and directories that are listed: a bound on memory, four times what ESPs of the
-/// largest size in use could hold in practice.
-const ITEMS_MAX: usize = 4_000_000;
+/// Most files and directories that are listed, and most bytes of their paths: bounds on memory, far
+/// above what the partitions of real disks hold.
+const ITEMS_MAX: usize = 1_000_000;
+const PATH_BYTES_MAX: usize = 256 << 20;
 
 fn damaged(offset: u64, reason: impl Into<String>) -> Error {
     Error::Damaged { format: FORMAT, offset, reason: reason.into() }
@@ -204,13 +205,17 @@ impl<'a> Volume<'a> {
     ///
     /// # Errors
     /// [`Error::Damaged`] for chains that run in circles or out of the file system, names that no
-    /// tree may hold, and more than four million entries.
+    /// tree may hold, and more than a million entries.
     pub fn items(&self) -> Result<Vec<Item>, Error> {
         let mut used = BTreeSet::new();
         let mut items: Vec<Item> = Vec::new();
         self.list(&TreePath::root(), self.root_cluster, &mut used, &mut items)?;
-        let mut at = 0;
+        let (mut at, mut path_bytes) = (0, 0usize);
         while at < items.len() {
+            path_bytes = path_bytes.saturating_add(items[at].path.as_bytes().len());
+            if items.len() > ITEMS_MAX || path_bytes > PATH_BYTES_MAX {
+                return Err(damaged(0, "there are more than a million files, or their paths are too long"));
+            }
             if items[at].directory {
                 let (path, cluster) = (items[at].path.clone(), items[at].cluster);
                 self.list(&path, cluster, &mut used, &mut items)?;
@@ -260,9 +265,6 @@ impl<'a> Volume<'a> {
                     short_name: String::from_utf8_lossy(&spelled(&short)).into_owned(),
                     cluster: high | u32::from(fields.u16_le(26)),
                 });
-                if items.len() > ITEMS_MAX {
-                    return Err(damaged(0, "there are more than four million files"));
-                }
             }
         }
         Ok(())

@@ -45,7 +45,7 @@ impl DosTime {
         }
         // Each number is within its bits by the clamp above.
         let date = (year - 1980) << 9 | (month as i64 + 1) << 5 | (days + 1);
-        let time = (second / 3600) << 11 | (second / 60 % 60) << 5 | second % 60 / 2;
+        let time = (second / 3600) << 11 | (second / 60 % 60) << 5 | (second % 60 / 2);
         Self { date: date as u16, time: time as u16, hundredths: (second % 2 * 100) as u8 }
     }
 

@@ -356,23 +356,19 @@ impl Output {
 
 /// Work that compresses with deflate.
 fn deflate(level: u32) -> impl FnMut(Piece) -> Packed {
-    let make = move || Compress::new_with_window_bits(flate2::Compression::new(level), false, ZLIB_WINDOW_BITS);
-    let mut state = make();
     let mut out = Vec::new();
     move |piece| {
-        // Room for what does not shrink as well: a state that is left with output pending does
-        // not survive a reset (zlib-rs 0.6.8 keeps the place where that output began).
+        // A fresh state for each cluster: one that is reset keeps what it had not given out, and
+        // looks at what lay in its window before (zlib-rs 0.6.8).
+        let mut state = Compress::new_with_window_bits(flate2::Compression::new(level), false, ZLIB_WINDOW_BITS);
+        // Room for what does not shrink as well.
         out.resize(piece.bytes.len() + piece.bytes.len() / 8 + 64, 0);
-        state.reset();
         let compressed = match state.compress(&piece.bytes, &mut out, FlushCompress::Finish) {
             Ok(Status::StreamEnd) => {
                 let length = usize::try_from(state.total_out()).unwrap_or(usize::MAX);
                 Ok(out.get(..length).filter(|_| length < piece.bytes.len()).map(<[u8]>::to_vec))
             }
-            Ok(_) => {
-                state = make();
-                Ok(None)
-            }
+            Ok(_) => Ok(None),
             Err(error) => Err(error.into()),
         };
         Packed { piece, compressed }

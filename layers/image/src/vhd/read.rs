@@ -9,6 +9,10 @@ use crate::Error;
 use crate::bytes::Fields;
 use crate::medium::Medium;
 
+/// Most blocks that we map: those of the largest disk with blocks of 128 KiB, a quarter of the
+/// smallest in use. 64 MiB of memory.
+const BLOCKS_MAX: u64 = 16 << 20;
+
 /// The disk inside a VHD file.
 pub struct Reader<'a> {
     file: &'a dyn Medium,
@@ -78,6 +82,9 @@ fn read_map(file: &dyn Medium, at: u64, size: u64) -> Result<Blocks, Error> {
     }
     // Only the blocks of the disk are read; the file must hold them before memory is taken.
     let used = size.div_ceil(bytes);
+    if used > BLOCKS_MAX {
+        return Err(damaged(at, format!("blocks of {bytes} bytes are too small for the disk")));
+    }
     if table_at.checked_add(used * 4).is_none_or(|end| end > file.size()) {
         return Err(damaged(table_at, "the block map goes past the end of the file"));
     }
