@@ -98,7 +98,8 @@ impl Tasks {
         };
         self.slack(tid)?;
         let task = self.open.get(&tid).ok_or(Errno::SRCH)?;
-        rustix::io::pwrite(&task.slack, slack.to_string().as_bytes(), 0).map(drop)
+        // Not pwrite: files that the kernel generates refuse it.
+        rustix::io::write(&task.slack, slack.to_string().as_bytes()).map(drop)
     }
 
     /// The thread's file creation mask.
