@@ -44,7 +44,10 @@ pub fn esp(tree: &Tree, contents: &dyn Contents, boot: &Boot<'_>) -> Result<Esp,
             .hint("name a kernel package in `kernel.package`, such as linux-image-cloud-amd64"));
     }
     let upper = boot.efi_suffix.to_ascii_uppercase();
-    let loader = file_at(tree, &boot.loader).ok_or_else(|| {
+    // As bootctl(1) does: the signed file where there is one.
+    let signed = boot.loader.as_bytes().iter().chain(b".signed").copied().collect::<Vec<u8>>();
+    let signed = TreePath::new(signed).to("name the boot loader")?;
+    let loader = file_at(tree, &signed).or_else(|| file_at(tree, &boot.loader)).ok_or_else(|| {
         Error::build(format!("failed to find the boot loader in the image at {}", boot.loader))
             .hint("add the package that has it (systemd-boot) to customizations.packages.install")
     })?;

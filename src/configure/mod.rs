@@ -22,7 +22,7 @@ use crate::boot::Identity;
 use crate::compose::{Work, failure, materialise, run_step};
 use crate::context::Context;
 use crate::draft::lay;
-use crate::error::{Error, ResultExt};
+use crate::error::Error;
 use crate::spec::ResolvedSpec;
 use accounts::Accounts;
 

@@ -1,14 +1,11 @@
 //! Network configuration for systemd-networkd (systemd.network(5)).
 
-use std::fmt::Write as _;
-
 use crate::spec::resolved::{Dhcp, Interface};
 
 /// The text of one `.network` file.
 pub fn network_file(interface: &Interface) -> String {
     let mut text = String::from("[Match]\n");
-    // Writing to a String cannot fail.
-    let mut line = |name: &str, value: String| drop(writeln!(text, "{name}={value}"));
+    let mut line = |name: &str, value: String| text.push_str(&format!("{name}={value}\n"));
     if let Some(name) = &interface.match_name {
         line("Name", name.clone());
     }
@@ -19,7 +16,7 @@ pub fn network_file(interface: &Interface) -> String {
         text.push_str(&format!("\n[Link]\nMTUBytes={mtu}\n"));
     }
     text.push_str("\n[Network]\n");
-    let mut line = |name: &str, value: String| drop(writeln!(text, "{name}={value}"));
+    let mut line = |name: &str, value: String| text.push_str(&format!("{name}={value}\n"));
     let dhcp = match interface.dhcp {
         Dhcp::No => "no",
         Dhcp::Ipv4 => "ipv4",

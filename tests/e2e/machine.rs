@@ -1,0 +1,143 @@
+//! A virtual machine that boots an image, by software emulation.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a machine may take until it asks for a login: emulation on a busy machine is slow.
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
+
+pub struct Machine {
+    child: Child,
+    console: Arc<Mutex<Vec<u8>>>,
+    input: std::process::ChildStdin,
+    pub ssh_port: u16,
+}
+
+impl Machine {
+    /// Boots a disk under UEFI. What it writes goes into the disk.
+    pub fn boot(disk: &Path, format: &str, work: &Path) -> Self {
+        let ssh_port = free_port();
+        let variables = work.join("vars.fd");
+        std::fs::copy(firmware("OVMF_VARS"), &variables).unwrap();
+        let mut child = Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024", "-nographic", "-no-reboot"])
+            .arg("-drive")
+            .arg(format!("if=pflash,format=raw,readonly=on,file={}", firmware("OVMF_CODE").display()))
+            .arg("-drive")
+            .arg(format!("if=pflash,format=raw,file={}", variables.display()))
+            .arg("-drive")
+            .arg(format!("file={},format={format},if=virtio", disk.display()))
+            .arg("-nic")
+            .arg(format!("user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"))
+            .args(["-serial", "mon:stdio"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let console = Arc::new(Mutex::new(Vec::new()));
+        let mut output = child.stdout.take().unwrap();
+        let sink = console.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut buffer) {
+                sink.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
+        });
+        let input = child.stdin.take().unwrap();
+        Self { child, console, input, ssh_port }
+    }
+
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&self.console.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until the console has shown a text.
+    pub fn wait_for(&mut self, text: &str) {
+        let end = Instant::now() + BOOT_LIMIT;
+        while !self.console().contains(text) {
+            assert!(Instant::now() < end, "no {text:?} on the console:\n{}", self.console());
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the machine ended with {status} before {text:?}:\n{}", self.console());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    pub fn type_line(&mut self, line: &str) {
+        self.input.write_all(line.as_bytes()).unwrap();
+        self.input.write_all(b"\n").unwrap();
+    }
+
+    /// Runs a command over ssh with a key and gives what it printed; tries until sshd answers.
+    pub fn ssh(&mut self, key: &Path, user: &str, command: &str) -> String {
+        let end = Instant::now() + BOOT_LIMIT;
+        loop {
+            let output = Command::new("ssh")
+                .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
+                .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR"])
+                .args(["-i"])
+                .arg(key)
+                .args(["-p", &self.ssh_port.to_string(), &format!("{user}@127.0.0.1"), command])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            // 255: ssh itself failed, so sshd may not be there yet.
+            if output.status.code() != Some(255) {
+                assert!(
+                    output.status.success(),
+                    "`{command}` ended with {}:\n{}\n{}",
+                    output.status,
+                    String::from_utf8_lossy(&output.stdout),
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                return String::from_utf8_lossy(&output.stdout).into_owned();
+            }
+            assert!(
+                Instant::now() < end,
+                "no answer on ssh: {}\n{}",
+                String::from_utf8_lossy(&output.stderr),
+                self.console()
+            );
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    }
+
+    /// Waits until the machine has switched itself off.
+    pub fn wait_for_end(mut self) {
+        let end = Instant::now() + BOOT_LIMIT;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "the machine does not end:\n{}", self.console());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    port
+}
+
+fn firmware(part: &str) -> PathBuf {
+    for name in [format!("{part}_4M.fd"), format!("{part}.fd")] {
+        let path = Path::new("/usr/share/OVMF").join(name);
+        if path.is_file() {
+            return path;
+        }
+    }
+    panic!("no {part} in /usr/share/OVMF: install ovmf");
+}

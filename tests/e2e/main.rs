@@ -1,0 +1,6 @@
+//! End to end: real archives, real tools as referees, real boots. One binary, so that what is
+//! expensive (an image, a tree) is made once.
+
+mod build;
+mod machine;
+mod support;
