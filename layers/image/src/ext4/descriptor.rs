@@ -35,7 +35,7 @@ fn set(bitmap: &mut [u8], range: Range<u64>) {
     let mut bit = range.start;
     while bit < range.end {
         let byte = (bit / 8) as usize;
-        if bit % 8 == 0 && range.end - bit >= 8 {
+        if bit.is_multiple_of(8) && range.end - bit >= 8 {
             let whole = ((range.end - bit) / 8) as usize;
             bitmap[byte..byte + whole].fill(0xff);
             bit += whole as u64 * 8;

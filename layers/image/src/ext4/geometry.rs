@@ -77,13 +77,8 @@ impl Geometry {
         if blocks <= u64::from(first_block) + 8 {
             return Err(too_small(options));
         }
-        if blocks > u64::from(u32::MAX) {
-            if !features.has(Feature::BITS_64) {
-                return Err(unsupported(
-                    format!("{blocks} blocks"),
-                    "more than 2^32 - 1 blocks need the feature 64bit",
-                ));
-            }
+        if blocks > u64::from(u32::MAX) && !features.has(Feature::BITS_64) {
+            return Err(unsupported(format!("{blocks} blocks"), "more than 2^32 - 1 blocks need the feature 64bit"));
         }
         let descriptor_size = if features.has(Feature::BITS_64) { 64 } else { 32 };
         let per_block = block_size / descriptor_size;

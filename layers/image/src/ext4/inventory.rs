@@ -75,7 +75,8 @@ impl Inventory {
         let held: u64 = self.held.iter().map(|held| ((held.end - held.start) as u64).div_ceil(block)).sum();
         let files = self.files.iter().fold(0u64, |sum, file| {
             let blocks = file.content.size.div_ceil(block);
-            sum.saturating_add(blocks).saturating_add(extent::node_blocks(&[0..blocks], self.block_size))
+            sum.saturating_add(blocks)
+                .saturating_add(extent::node_blocks(std::slice::from_ref(&(0..blocks)), self.block_size))
         });
         files.saturating_add(held).saturating_add(self.attributes.len() as u64)
     }

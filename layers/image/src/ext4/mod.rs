@@ -14,11 +14,14 @@ mod descriptor;
 mod directory;
 mod extent;
 mod features;
+mod frame;
 mod geometry;
 mod hash;
 mod inode;
 mod inventory;
+mod minimum;
 mod options;
+mod place;
 mod plan;
 pub mod read;
 mod reserved;
@@ -27,8 +30,9 @@ mod superblock;
 mod write;
 
 pub use features::{Feature, Features};
+pub use minimum::minimum_size;
 pub use options::{BlockSize, Options};
-pub use plan::{Plan, minimum_size, plan};
+pub use plan::{Plan, plan};
 pub use read::{Limits, Volume};
 
 use crate::Error;

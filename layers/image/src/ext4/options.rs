@@ -121,7 +121,7 @@ impl Options {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.features.check()?;
         let block = u64::from(self.block_bytes());
-        if self.size % block != 0 {
+        if !self.size.is_multiple_of(block) {
             return Err(unsupported(
                 format!("a size of {} bytes", self.size),
                 format!("it must be a multiple of the block size, {block} bytes"),

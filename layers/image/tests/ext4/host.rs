@@ -130,3 +130,29 @@ fn measure() {
         println!("plan {planned:?}, all {:?}", start.elapsed());
     }
 }
+
+/// `cargo test --release -p image --test ext4 -- --ignored --nocapture million`
+#[test]
+#[ignore = "measures; it is not a test"]
+fn million() {
+    let peak = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned()
+    };
+    let mut contents = layers::MemoryContents::default();
+    let content = contents.add("small");
+    let meta = Meta { mode: 0o644, ..meta(Path::new("/")) };
+    let mut tree = Tree::default();
+    for index in 0..1_000_000u32 {
+        let path = TreePath::new(format!("d{:04}/file-{index}", index / 250)).unwrap();
+        tree.create_directories(&path.parent().unwrap(), &meta).unwrap();
+        tree.insert(path, Entry::file(content, meta.clone())).unwrap();
+    }
+    println!("tree: {}", peak());
+    let start = Instant::now();
+    let plan = ext4::plan(&tree, &options(20 << 30)).unwrap();
+    println!("plan: {:?}, {}", start.elapsed(), peak());
+    let file = raw(&plan, &contents);
+    println!("all: {:?}, {}", start.elapsed(), peak());
+    super::assert_clean(super::referee::text(&file));
+}
