@@ -9,6 +9,7 @@ mod attempt;
 mod client;
 mod document;
 mod file;
+mod partial;
 mod progress;
 mod url;
 

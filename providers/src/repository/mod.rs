@@ -8,6 +8,7 @@ mod identity;
 mod index;
 mod kept;
 mod release;
+mod suite;
 mod update;
 
 use crate::distro::RepositoryFacts;

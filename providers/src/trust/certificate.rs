@@ -74,7 +74,16 @@ impl Certificate {
         {
             return Err(Unusable::KeyExpired(end));
         }
-        certified.or(direct).map(|(_, signature)| signature).ok_or(Unusable::NotForSigning)
+        certified.or(direct).map(|(_, signature)| signature).ok_or_else(|| self.weakness())
+    }
+
+    /// Why no self-signature counts, as far as it can be told.
+    fn weakness(&self) -> Unusable {
+        let certifications = self.key.details.users.iter().flat_map(|user| &user.signatures);
+        match certifications.filter_map(|signature| hash_strength(signature).err()).next() {
+            Some(Unusable::Weak(hash)) => Unusable::Weak(format!("{hash} to bind itself to its owner")),
+            _ => Unusable::NotForSigning,
+        }
     }
 
     fn primary_may_sign(&self, now: UnixTime) -> Result<(), Unusable> {

@@ -199,6 +199,18 @@ fn sha1_and_short_rsa_keys_are_too_weak() {
 }
 
 #[test]
+fn a_key_bound_to_its_owner_by_sha1_is_too_weak() {
+    if !have("gpg") {
+        return;
+    }
+    let gpg = Gpg::new();
+    gpg.key("alice", "rsa3072", "2y", &["--cert-digest-algo", "SHA1"]);
+    let signed = gpg.clearsign("alice", TEXT, &[]);
+    let error = keyring(&gpg, &[]).verify_inline(&signed, now()).unwrap_err();
+    assert_eq!(reason(error), Unusable::Weak("SHA1 to bind itself to its owner".into()));
+}
+
+#[test]
 fn signing_subkeys_count_until_they_are_revoked() {
     if !have("gpg") {
         return;
