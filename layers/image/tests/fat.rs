@@ -259,7 +259,7 @@ proptest! {
         let mut seen = std::collections::BTreeSet::new();
         for (name, size) in &names {
             // Names that differ in case only are refused; that has its own test.
-            if seen.insert(name.to_uppercase()) && name.trim_start_matches(['.']) != "" {
+            if seen.insert(name.to_uppercase()) && !name.trim_start_matches('.').is_empty() {
                 let directory = "some directory/".repeat(deep);
                 planter.file(&format!("{directory}{name}"), noise(*size as u64, *size, 100));
             }

@@ -213,10 +213,10 @@ fn copy_file(
     buffer: &mut Vec<u8>,
     sink: &mut dyn Sink,
 ) -> Result<(), Error> {
-    if let Some(file) = contents.host_file(content)? {
-        if sink.file(offset, &file, content.size)? {
-            return Ok(());
-        }
+    if let Some(file) = contents.host_file(content)?
+        && sink.file(offset, &file, content.size)?
+    {
+        return Ok(());
     }
     buffer.resize(COPY_BYTES, 0);
     let failed = |source| Error::Content { path: path.to_string(), source };
