@@ -6,24 +6,46 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use layers::{Blake3, Change, Content, Entry, Kind, Layer, Meta, Staging, Time, Tree, TreePath};
+use providers::distro::{Rule, VolatilePath};
 use rayon::prelude::*;
 use sandbox::{Captured, Change as Seen, Kind as FileKind};
 
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
 
 /// Takes what a session changed into a staged layer: files are moved from the upper directory,
-/// entries that turn out equal to what `below` has are dropped, times after `epoch` become it.
+/// entries that turn out equal to what `below` has are dropped, times after `epoch` become it, and
+/// what the provider's table calls volatile never enters a layer: layers are shared and compared,
+/// so neither a secret nor the moment of their making may be in them.
 ///
 /// # Errors
 /// I/O errors; paths that no tree may hold.
-pub fn capture(captured: Captured, below: &Tree, staging: &Staging, epoch: i64) -> Result<Layer, Error> {
+pub fn capture(
+    captured: Captured,
+    below: &Tree,
+    volatile: &[VolatilePath],
+    staging: &Staging,
+    epoch: i64,
+) -> Result<Layer, Error> {
     let mut seen: BTreeMap<TreePath, Seen> = BTreeMap::new();
     for change in captured.changes {
         let path = TreePath::new(match &change {
             Seen::Removed { path } | Seen::Changed { path, .. } => path,
         })
         .to("take what the step changed")?;
-        seen.insert(path, change);
+        match rule_for(volatile, &path) {
+            Some(Rule::Delete | Rule::FirstBoot | Rule::Contents) => {
+                if below.get(&path).is_some() {
+                    seen.insert(path.clone(), Seen::Removed { path: path.as_bytes().to_vec() });
+                }
+            }
+            Some(Rule::Empty) => {
+                empty(&captured.upper, &path, &change)?;
+                seen.insert(path, change);
+            }
+            None => {
+                seen.insert(path, change);
+            }
+        }
     }
     let homes = link_homes(&seen);
     let contents = digest_files(&seen, &homes, &captured.upper)?;
@@ -60,6 +82,25 @@ pub fn capture(captured: Captured, below: &Tree, staging: &Staging, epoch: i64) 
         changes.insert(path.clone(), if opaque { Change::Replace(entry) } else { Change::Set(entry) });
     }
     Ok(Layer { changes })
+}
+
+/// The rule for a path: its own, or that of a directory whose contents are volatile.
+fn rule_for(volatile: &[VolatilePath], path: &TreePath) -> Option<Rule> {
+    let own = volatile.iter().find(|entry| entry.rule != Rule::Contents && entry.path.matches(path.as_bytes()));
+    let above = || {
+        let contents = volatile.iter().filter(|entry| entry.rule == Rule::Contents);
+        contents.clone().find(|entry| path.ancestors().any(|above| entry.path.matches(above.as_bytes())))
+    };
+    own.or_else(above).map(|entry| entry.rule)
+}
+
+/// Empties a file of the upper directory.
+fn empty(upper: &Path, path: &TreePath, change: &Seen) -> Result<(), Error> {
+    if matches!(change, Seen::Changed { entry, .. } if matches!(entry.kind, FileKind::File { .. })) {
+        let host = path.under(upper);
+        File::create(&host).map_err(|source| Error::io(ErrorKind::Build, "empty", &host, source))?;
+    }
+    Ok(())
 }
 
 /// For every changed name of a file with several changed names: the first of them.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use layers::{Key, KeyBuilder, Stack};
+use providers::distro::VolatilePath;
 use providers::lock::Group;
 use sandbox::Step;
 
@@ -28,6 +29,8 @@ pub struct Groups<'a> {
     pub deferred: &'a str,
     /// Answers for debconf, one line each (debconf-set-selections(1)).
     pub preseeds: &'a [String],
+    /// What must not enter a layer.
+    pub volatile: &'a [VolatilePath],
     /// dpkg's name of the architecture.
     pub architecture: &'a str,
 }
@@ -55,7 +58,7 @@ impl Groups<'_> {
         registry::register(self.cx, packages, self.architecture, stack)?;
         let registered = stack.clone();
         let title = format!("configure {} packages", group_name(group));
-        run_step(self.cx, stack, &key, &title, |_| {
+        run_step(self.cx, self.volatile, stack, &key, &title, |_| {
             let hold = self.cx.store.stage().to("make a work directory")?;
             let top = scaffold(hold.path(), Some(self.deferred))?;
             let steps = match group {

@@ -35,7 +35,7 @@ pub fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Erro
         .field("epoch", cx.epoch().to_le_bytes())
         .finish();
     let epoch = cx.epoch();
-    run_step(cx, stack, &key, "make the initial ramdisk", |stack| {
+    run_step(cx, &distro.volatile, stack, &key, "make the initial ramdisk", |stack| {
         let hold = cx.store.stage().to("make a work directory")?;
         let mut lowers = stack.lower_directories();
         lowers.push(scaffold(hold.path(), None)?);

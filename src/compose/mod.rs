@@ -39,7 +39,13 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
     registry::base(cx, &unpacked, &aliases, &mut stack)?;
     let mut ownership = plan::Ownership::default();
     let architecture = set.lock.architecture.to_string();
-    let groups = group::Groups { cx, deferred: &distro.initramfs.deferred, preseeds, architecture: &architecture };
+    let groups = group::Groups {
+        cx,
+        deferred: &distro.initramfs.deferred,
+        preseeds,
+        volatile: &distro.volatile,
+        architecture: &architecture,
+    };
     for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {
         let packages: Vec<&Unpacked> = unpacked.iter().filter(|package| package.package.group == group).collect();
         groups.configure(group, &packages, &mut ownership, &mut stack)?;

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use layers::{Key, Stack, Staging};
+use layers::{Key, KeyBuilder, Stack, Staging};
+use providers::distro::VolatilePath;
 use sandbox::{Event, Session, Step};
 
 use super::capture::capture;
@@ -26,11 +27,16 @@ pub struct Work {
 /// What failed inside, with the command and its last lines; errors of the store.
 pub fn run_step(
     cx: &Context,
+    volatile: &[VolatilePath],
     stack: &mut Stack,
     key: &Key,
     title: &str,
     work: impl FnOnce(&Stack) -> Result<Work, Error>,
 ) -> Result<(), Error> {
+    let key = &KeyBuilder::new("sandboxed", 1)
+        .field("step", key)
+        .list("volatile", volatile.iter().map(|entry| format!("{:?} {}", entry.rule, entry.path.as_str())))
+        .finish();
     if let Some((layer, _)) = cx.recall(key)? {
         cx.step(title, true, 0.0);
         return stack.push(layer).to("apply a layer");
@@ -66,7 +72,7 @@ pub fn run_step(
         }
     };
     let target = cx.store.stage().to("make a work directory")?;
-    let layer = capture(captured, stack.tree(), &target, cx.epoch())?;
+    let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
     let stored = cx.store.publish(target, layer, key, b"").to("keep a layer")?;
     cx.step(title, false, started.elapsed().as_secs_f64());
     stack.push(stored).to("apply a layer")

@@ -16,6 +16,7 @@ pub use accounts::read_text;
 pub use settings::ESP_MOUNT;
 
 use layers::{Key, KeyBuilder, Stack};
+use providers::distro::VolatilePath;
 use sandbox::Step;
 
 use crate::boot::Identity;
@@ -35,6 +36,8 @@ pub struct Surroundings<'a> {
     pub identity: &'a Identity,
     /// The kernel's whole command line.
     pub cmdline: &'a str,
+    /// What must not enter a layer.
+    pub volatile: &'a [VolatilePath],
     /// The name under which kernel-install files kernels.
     pub token: &'a str,
 }
@@ -49,7 +52,7 @@ pub fn configure(
     cx: &Context,
     stack: &mut Stack,
 ) -> Result<(), Error> {
-    make_users(spec, cx, stack)?;
+    make_users(spec, surroundings, cx, stack)?;
     write_settings(spec, surroundings, cx, stack)?;
     for file in &spec.files {
         cx.check()?;
@@ -57,7 +60,7 @@ pub fn configure(
             files::copy(file, &Accounts::read(stack)?, draft)
         })?;
     }
-    switch_services(spec, cx, stack)?;
+    switch_services(spec, surroundings, cx, stack)?;
     if spec.scripts.is_empty() {
         return Ok(());
     }
@@ -67,7 +70,7 @@ pub fn configure(
     };
     for (position, script) in spec.scripts.iter().enumerate() {
         cx.check()?;
-        scripts::run(cx, script, position, &spec.spec_directory, &host, stack)?;
+        scripts::run(cx, script, position, surroundings.volatile, &spec.spec_directory, &host, stack)?;
     }
     Ok(())
 }
@@ -76,8 +79,15 @@ fn key(step: &str, below: &Stack) -> KeyBuilder {
     KeyBuilder::new(step, CONFIGURATION_VERSION).list("below", below.layers().iter().map(|layer| layer.id))
 }
 
-fn in_image(cx: &Context, stack: &mut Stack, key: &Key, title: &str, commands: Vec<Step>) -> Result<(), Error> {
-    run_step(cx, stack, key, title, |stack| {
+fn in_image(
+    cx: &Context,
+    volatile: &[VolatilePath],
+    stack: &mut Stack,
+    key: &Key,
+    title: &str,
+    commands: Vec<Step>,
+) -> Result<(), Error> {
+    run_step(cx, volatile, stack, key, title, |stack| {
         let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
         steps.extend(materialise(stack));
         steps.extend(commands);
@@ -85,14 +95,19 @@ fn in_image(cx: &Context, stack: &mut Stack, key: &Key, title: &str, commands: V
     })
 }
 
-fn make_users(spec: &ResolvedSpec, cx: &Context, stack: &mut Stack) -> Result<(), Error> {
+fn make_users(
+    spec: &ResolvedSpec,
+    surroundings: &Surroundings<'_>,
+    cx: &Context,
+    stack: &mut Stack,
+) -> Result<(), Error> {
     if spec.users.is_empty() {
         return Ok(());
     }
     let commands = users::commands(spec, &Accounts::read(stack)?, cx.epoch());
     let users_key =
         key("users", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
-    in_image(cx, stack, &users_key, "make users", commands)
+    in_image(cx, surroundings.volatile, stack, &users_key, "make users", commands)
 }
 
 /// Every word of every command, with the number of words before each command.
@@ -121,12 +136,17 @@ fn write_settings(
     })
 }
 
-fn switch_services(spec: &ResolvedSpec, cx: &Context, stack: &mut Stack) -> Result<(), Error> {
+fn switch_services(
+    spec: &ResolvedSpec,
+    surroundings: &Surroundings<'_>,
+    cx: &Context,
+    stack: &mut Stack,
+) -> Result<(), Error> {
     let commands = services::commands(spec, stack, cx.epoch());
     if commands.is_empty() {
         return Ok(());
     }
     let services_key =
         key("services", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
-    in_image(cx, stack, &services_key, "switch services", commands)
+    in_image(cx, surroundings.volatile, stack, &services_key, "switch services", commands)
 }

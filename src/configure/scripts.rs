@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use layers::{Content, KeyBuilder, Stack};
+use providers::distro::VolatilePath;
 use sandbox::{Command, Placed, Step};
 
 use crate::compose::{Work, command_with, failure, materialise, run_step};
@@ -24,6 +25,7 @@ pub fn run(
     cx: &Context,
     script: &Script,
     position: usize,
+    volatile: &[VolatilePath],
     spec_directory: &Path,
     host: &HostDigest,
     stack: &mut Stack,
@@ -39,7 +41,7 @@ pub fn run(
         key = key.field("host", host.0.as_slice());
     }
     let title = format!("run {}", script.path);
-    run_step(cx, stack, &key.finish(), &title, |stack| {
+    run_step(cx, volatile, stack, &key.finish(), &title, |stack| {
         let bytes = read_checked(script)?;
         let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
         steps.extend(materialise(stack));

@@ -1,4 +1,7 @@
 //! Tree to types: each type says what it reads, every problem is kept, none ends the reading.
+//!
+//! A value that cannot be read is noted and left out where it can be left out, so that the rest is
+//! still checked: whoever has made three mistakes is told of three.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
@@ -181,19 +184,16 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
-fn decode_items<T: Decode>(items: &[Node], decoder: &mut Decoder) -> Option<Vec<T>> {
-    let read: Vec<Option<T>> = items
-        .iter()
-        .enumerate()
-        .map(|(at, item)| decoder.below(&format!("[{at}]"), |decoder| T::decode(item, decoder)))
-        .collect();
-    read.into_iter().collect()
+/// The items that can be read.
+fn decode_items<T: Decode>(items: &[Node], decoder: &mut Decoder) -> Vec<T> {
+    let read = |(at, item)| decoder.below(&format!("[{at}]"), |decoder| T::decode(item, decoder));
+    items.iter().enumerate().filter_map(read).collect()
 }
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match &node.value {
-            Value::List(items) => decode_items(items, decoder),
+            Value::List(items) => Some(decode_items(items, decoder)),
             // A key whose items are all commented out.
             Value::Null => Some(Vec::new()),
             _ => decoder.unexpected(node, "a list"),
@@ -217,7 +217,7 @@ pub struct OneOrMany<T>(pub Vec<T>);
 impl<T: Decode> Decode for OneOrMany<T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match &node.value {
-            Value::List(items) => decode_items(items, decoder),
+            Value::List(items) => Some(decode_items(items, decoder)),
             _ => T::decode(node, decoder).map(|value| vec![value]),
         }
         .map(Self)
@@ -245,18 +245,17 @@ impl<K: FromText, T: Decode> Decode for Entries<K, T> {
             _ => return decoder.unexpected(node, "a mapping"),
         };
         let mut read = Vec::with_capacity(entries.len());
-        let mut is_whole = true;
         for (key, node) in entries {
             let name = K::from_text(&key.text).map_err(|why| {
                 let message = format!("{}: {:?} is not {}: {why}", decoder.path(), key.text, K::WHAT);
                 decoder.problems.push(Problem::error(&key.span, message));
             });
-            match (name, decoder.below(&key.text, |decoder| T::decode(node, decoder))) {
-                (Ok(name), Some(value)) => read.push((name, value)),
-                _ => is_whole = false,
+            let value = decoder.below(&key.text, |decoder| T::decode(node, decoder));
+            if let (Ok(name), Some(value)) = (name, value) {
+                read.push((name, value));
             }
         }
-        is_whole.then_some(Self(read))
+        Some(Self(read))
     }
 
     fn missing() -> Option<Self> {
@@ -305,7 +304,8 @@ macro_rules! record {
                     let $field: Option<$type> = match node.get($crate::spec::decode::key_name(stringify!($field))) {
                         Some(value) => decoder.below($crate::spec::decode::key_name(stringify!($field)), |decoder| {
                             <$type as Decode>::decode(value, decoder)
-                        }),
+                        })
+                        .or_else(<$type as Decode>::missing),
                         None => {
                             let value = <$type as Decode>::missing();
                             if value.is_none() {

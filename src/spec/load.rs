@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Error, Kind};
 
 use super::decode::{Decode, Decoder};
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 use super::read::DOCUMENT_BYTES_MAX;
 use super::resolve::{KnownProviders, Resolution, Surroundings, resolve};
 use super::{Spec, lower, read};
@@ -17,14 +17,26 @@ use super::{Spec, lower, read};
 /// # Errors
 /// Every problem of form, in the order of their places.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Spec, Vec<Problem>> {
-    let document = read::read(path, bytes).map_err(|problem| vec![problem])?;
-    let mut decoder = Decoder::default();
-    let document = lower::lower(document, &mut decoder.problems);
-    let spec = Spec::decode(&document, &mut decoder);
-    match spec {
-        Some(spec) if !decoder.problems.has_errors() => Ok(spec),
-        _ => Err(decoder.problems.into_vec()),
+    match read_all(path, bytes) {
+        (Some(spec), problems) if !problems.has_errors() => Ok(spec),
+        (_, problems) => Err(problems.into_vec()),
     }
+}
+
+/// What can be read of a spec, and every problem of form.
+fn read_all(path: &Path, bytes: &[u8]) -> (Option<Spec>, Problems) {
+    let mut decoder = Decoder::default();
+    let spec = match read::read(path, bytes) {
+        Ok(document) => {
+            let document = lower::lower(document, &mut decoder.problems);
+            Spec::decode(&document, &mut decoder)
+        }
+        Err(problem) => {
+            decoder.problems.push(problem);
+            None
+        }
+    };
+    (spec, decoder.problems)
 }
 
 /// Reads a spec from its file.
@@ -32,24 +44,43 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Spec, Vec<Problem>> {
 /// # Errors
 /// A file that cannot be read, and every problem of form.
 pub fn load(path: &Path) -> Result<Spec, Error> {
-    let bytes = read_document(path).map_err(|source| {
+    parse(path, &bytes_of(path)?).map_err(|problems| Error::problems(Kind::Validation, path, problems))
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
+    read_document(path).map_err(|source| {
         let missing = source.kind() == std::io::ErrorKind::NotFound;
         let error = Error::io(Kind::Validation, "read the spec", path, source);
         if missing { error.hint("name the file of a build specification") } else { error }
-    })?;
-    parse(path, &bytes).map_err(|problems| Error::problems(Kind::Validation, path, problems))
+    })
 }
 
-/// Reads a spec from its file and resolves it: every problem at once, of form and of meaning.
+/// Reads a spec from its file and resolves it.
 ///
 /// # Errors
-/// As [`load`], and what [`resolve`] finds.
+/// A file that cannot be read, and every problem at once: of form, and, as far as the rest can be
+/// read, of meaning.
 pub fn load_resolved(path: &Path, current_directory: &Path, providers: &KnownProviders) -> Result<Resolution, Error> {
-    let spec = load(path)?;
     let whole = current_directory.join(path);
     let spec_directory = whole.parent().unwrap_or(current_directory);
     let around = Surroundings { spec_directory, current_directory, providers };
-    resolve(&spec, &around).map_err(|problems| Error::problems(Kind::Validation, path, problems))
+    resolve_text(path, &bytes_of(path)?, &around).map_err(|problems| Error::problems(Kind::Validation, path, problems))
+}
+
+/// Reads a spec from its text and resolves it, as [`load_resolved`].
+///
+/// # Errors
+/// Every problem at once.
+pub fn resolve_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> Result<Resolution, Vec<Problem>> {
+    let (spec, mut problems) = read_all(path, bytes);
+    match spec.map(|spec| resolve(&spec, around)) {
+        Some(Ok(resolution)) if !problems.has_errors() => Ok(resolution),
+        Some(Err(more)) => {
+            more.into_iter().for_each(|problem| problems.push(problem));
+            Err(problems.into_vec())
+        }
+        _ => Err(problems.into_vec()),
+    }
 }
 
 /// The bytes of a document, at most one more than are allowed, so that the reader can refuse it.

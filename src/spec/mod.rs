@@ -29,7 +29,7 @@ mod encode;
 mod keys;
 mod unsupported;
 
-pub use load::{load, load_resolved, parse};
+pub use load::{load, load_resolved, parse, resolve_text};
 pub use problem::{Problem, Severity};
 pub use resolve::{KnownProviders, Surroundings, resolve};
 pub use resolved::ResolvedSpec;

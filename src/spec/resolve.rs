@@ -207,10 +207,7 @@ fn stages(spec: &Spec, problems: &mut Problems) -> BTreeSet<Stage> {
     let Some(listed) = &spec.build.stages else {
         return Stage::ALL.iter().copied().collect();
     };
-    let stages: BTreeSet<Stage> = listed.value.iter().copied().collect();
-    if stages.is_empty() {
-        problems.push(Problem::error(&listed.span, "build.stages: no stage is left").hint("remove the key"));
-    }
+    let stages: BTreeSet<Stage> = listed.value.0.iter().copied().collect();
     // A stage takes what the one before it gives; only validate and configuration can be left out.
     let last = stages.iter().next_back().copied();
     for needed in [Stage::Packages, Stage::Compose] {
@@ -219,7 +216,7 @@ fn stages(spec: &Spec, problems: &mut Problems) -> BTreeSet<Stage> {
             problems.push(Problem::error(&listed.span, message));
         }
     }
-    if !listed.value.is_sorted() {
+    if !listed.value.0.is_sorted() {
         let problem = Problem::warning(&listed.span, "build.stages: stages always run in their own order");
         problems.push(problem.hint("validate, packages, compose, configuration, finalize"));
     }

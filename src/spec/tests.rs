@@ -22,11 +22,10 @@ fn providers() -> KnownProviders {
 }
 
 fn resolved_in(directory: &Path, text: &str) -> Result<ResolvedSpec, Vec<Problem>> {
-    let spec = parse(Path::new("spec.yml"), text.as_bytes())?;
     let providers = providers();
     let around =
         Surroundings { spec_directory: directory, current_directory: Path::new("/work"), providers: &providers };
-    resolve(&spec, &around).map(|(spec, _)| spec)
+    resolve_text(Path::new("spec.yml"), text.as_bytes(), &around).map(|(spec, _)| spec)
 }
 
 fn resolved(text: &str) -> ResolvedSpec {
@@ -126,6 +125,22 @@ customizations:
 }
 
 #[test]
+fn problems_of_form_do_not_hide_those_of_meaning() {
+    let found = problems(
+        "image: {name: a, base: {os: debain, version: 13}}\ncolour: red\ncustomizations: {scripts: [{path: x.sh}, {}]}\n",
+    );
+    assert_eq!(
+        found,
+        [
+            "1:29 Provider 'debain' is not configured in the global configuration",
+            "2:1 unknown key 'colour'",
+            "3:35 Missing required file 'x.sh' referenced in build spec",
+            "3:42 missing key 'customizations.scripts[1].path'",
+        ]
+    );
+}
+
+#[test]
 fn a_problem_shows_the_line_and_a_hint() {
     let found = resolved_in(Path::new("/nowhere"), &minimal("customizations:\n  packages:\n    instal: [nginx]\n"));
     let text = shown(&found.unwrap_err());
@@ -206,7 +221,7 @@ fn bombs_end_quickly() {
     assert!(problems(&long)[0].contains("of text"));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(problems(&deep).len(), 1);
-    let block: String = (0..5000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let block: String = (0..300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     assert_eq!(problems(&block).len(), 1);
     assert!(problems(&"x".repeat(2 << 20))[0].contains("larger than 1024 KiB"));
     let many: String = (0..50_000).map(|key| format!("k{key}: 1\n")).collect();

@@ -1,6 +1,6 @@
 //! The spec as it was written, in types. Nothing is defaulted here: see [`super::resolve`].
 
-use super::choice::{Architecture, Bootloader, Compression, DebconfType, Dhcp, Format, Stage, Variant};
+use super::choice::{Architecture, Bootloader, Compression, DebconfType, Dhcp, Format, Variant};
 use super::decode::{Entries, Located, OneOrMany, record};
 use super::names::{
     GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash, RepositoryName, Timezone,
@@ -8,7 +8,7 @@ use super::names::{
 };
 use super::scalar::{Address, ByteSize, IpPrefix, LinkAddress, Mode, Owner};
 use super::unsupported::{NotYet, OffOnly};
-use super::written::{Cmdline, ImagePath, InterfacePattern, PartitionSize, SudoChoice};
+use super::written::{Cmdline, ImagePath, InterfacePattern, PartitionSize, Stages, SudoChoice};
 
 record! {
     /// A build specification: what the image is made of, what is changed in it, and what it
@@ -75,7 +75,7 @@ record! {
         /// Which caches may be used.
         cache: BuildCache,
         /// The stages to run. Default: all.
-        stages: Option<Located<Vec<Stage>>>,
+        stages: Option<Located<Stages>>,
         /// Whether scripts may reach the network while the image is built; what they fetch is not
         /// in the lock, so the same bytes are not promised then. Default: `false`.
         network: Option<bool>,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use layers::TreePath;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::choice::Stage;
 use super::decode::{Decode, Decoder};
 use super::names::FromText;
 use super::problem::Problem;
@@ -82,6 +83,30 @@ impl Decode for Cmdline {
         Some(json_schema!({
             "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }]
         }))
+    }
+}
+
+/// The stages to run: a list that is read whole or not at all, because a part of it would mean
+/// something else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stages(pub Vec<Stage>);
+
+impl Decode for Stages {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let Value::List(items) = &node.value else {
+            return decoder.unexpected(node, "a list of stages");
+        };
+        let stages = Vec::<Stage>::decode(node, decoder)?;
+        if items.is_empty() {
+            let message = format!("{}: no stage is left", decoder.path());
+            return decoder.refuse(Problem::error(&node.span, message).hint("remove the key to run all stages"));
+        }
+        (stages.len() == items.len()).then_some(Self(stages))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        let items = Stage::schema(generator)?;
+        Some(json_schema!({ "type": "array", "items": items, "minItems": 1 }))
     }
 }
 

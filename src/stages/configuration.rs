@@ -16,7 +16,8 @@ pub fn configuration(spec: &ResolvedSpec, composed: Composed, cx: &Context) -> R
     let identity = Identity::of(spec);
     let distro = cx.distro(spec)?;
     let cmdline = command_line(spec, &distro, &identity);
-    let surroundings = Surroundings { identity: &identity, cmdline: &cmdline, token: &distro.os };
+    let surroundings =
+        Surroundings { identity: &identity, cmdline: &cmdline, token: &distro.os, volatile: &distro.volatile };
     configure::configure(spec, &surroundings, cx, &mut stack)?;
     Ok(Configured(stack))
 }

@@ -49,7 +49,10 @@ pub fn repositories(
             })?;
             let mut repository = Repository::from_facts(facts, keys).to("read the provider's repositories")?;
             repository.mirrors = match &cx.machine.mirror(&distro.os) {
-                Some(mirror) => vec![BaseUrl::parse(mirror).to("read the configured mirror")?],
+                Some(mirror) => {
+                    let mirror = BaseUrl::parse(mirror).to("read the configured mirror")?;
+                    vec![mirror::configured(distro, facts, &mirror)]
+                }
                 None => mirror::mirrors_of(facts, &cx.machine.os, &sources),
             };
             ranked.push(Ranked { repository, priority: USUAL_PRIORITY });
