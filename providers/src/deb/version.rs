@@ -184,10 +184,15 @@ mod tests {
         for line in TABLE.lines().skip(1) {
             let mut fields = line.split('\t');
             let (a, b, order) = (fields.next().unwrap(), fields.next().unwrap(), fields.next().unwrap());
-            let expected = order.parse::<i8>().unwrap().cmp(&0);
+            lines += 1;
+            let Ok(order) = order.parse::<i8>() else {
+                // "None": dpkg refuses one of the two.
+                assert!(Version::new(a).is_err() || Version::new(b).is_err(), "{a} and {b}");
+                continue;
+            };
+            let expected = order.cmp(&0);
             assert_eq!(compare(a, b), expected, "{a} against {b}");
             assert_eq!(compare(b, a), expected.reverse(), "{b} against {a}");
-            lines += 1;
         }
         assert!(lines > 300, "the table has only {lines} lines");
     }

@@ -74,6 +74,7 @@ impl Apt {
                 return None;
             }
         }
+        run(apt.command("apt-cache").arg("gencaches"));
         Some(apt)
     }
 
@@ -90,6 +91,8 @@ impl Apt {
             .arg(set("Dir::Etc::sourceparts", &self.root.join("empty")))
             .arg(set("Dir::Etc::preferencesparts", &self.root.join("empty")))
             .args(["-oAPT::Architecture=amd64", "-oAPT::Architectures=amd64", "-oDebug::NoLocking=1"])
+            // Configurations made for containers switch these caches off; they are most of the time.
+            .args(["-oDir::Cache::pkgcache=pkgcache.bin", "-oDir::Cache::srcpkgcache=srcpkgcache.bin"])
             .args(["-oAPT::Sandbox::User=root", "-oAcquire::Languages=none"]);
         command
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use layers::{Blake3, Content, Time, TreePath};
 use md5::Digest as _;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
 
 use super::tarball::{Head, Tarball};
 use crate::deb::Error;
@@ -33,7 +34,7 @@ impl Destination {
         Ok(Self { path: path.into(), root, recent: None })
     }
 
-    fn failed(&self, action: &'static str, place: &TreePath) -> impl Fn(rustix::io::Errno) -> Error + use<> {
+    fn failed(&self, action: &'static str, place: &TreePath) -> impl Fn(Errno) -> Error + use<> {
         let path = place.under(&self.path);
         move |error| Error::Io { action, path: path.clone(), source: error.into() }
     }
@@ -45,10 +46,24 @@ impl Destination {
         loop {
             match rustix::fs::openat2(&self.root, name, flags, Mode::empty(), resolve) {
                 // The kernel asks for another try when a rename elsewhere raced with it.
-                Err(rustix::io::Errno::AGAIN) => continue,
+                Err(Errno::AGAIN) => continue,
+                // Older kernels, and the filters of older containers.
+                Err(Errno::NOSYS | Errno::PERM) => return self.walk_to(place),
                 result => return result.map_err(self.failed("open directory", place)),
             }
         }
+    }
+
+    /// Opens a directory name by name, following no link on the way.
+    fn walk_to(&self, place: &TreePath) -> Result<OwnedFd, Error> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let failed = self.failed("open directory", place);
+        let mut reached = rustix::fs::openat(&self.root, ".", flags, Mode::empty()).map_err(&failed)?;
+        for name in place.components() {
+            let next = rustix::fs::openat(&reached, OsStr::from_bytes(name), flags, Mode::empty());
+            reached = next.map_err(&failed)?;
+        }
+        Ok(reached)
     }
 
     /// The directory that holds a path, opened.
