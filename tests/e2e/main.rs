@@ -2,5 +2,6 @@
 //! expensive (an image, a tree) is made once.
 
 mod build;
+mod fidelity;
 mod machine;
 mod support;
