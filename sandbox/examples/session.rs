@@ -32,10 +32,7 @@ fn main() {
     let session = Session {
         rung: Rung::from_name(rung).expect("a rung"),
         scratch: PathBuf::from(scratch),
-        steps: vec![
-            Step::Stack { lowers: lowers.iter().map(PathBuf::from).collect(), keep: vec![] },
-            run,
-        ],
+        steps: vec![Step::Stack { lowers: lowers.iter().map(PathBuf::from).collect(), keep: vec![] }, run],
         limits: Limits::default(),
         epoch: 0,
     };
@@ -49,7 +46,7 @@ fn main() {
     match sandbox::run(&session, &mut observer, &Cancel::new()) {
         Ok(captured) => {
             println!("{} changes, {:.3} s", captured.changes.len(), begin.elapsed().as_secs_f64());
-            if captured.changes.len() < 40 {
+            if captured.changes.len() < 40 || script.contains("#list") {
                 for change in &captured.changes {
                     println!("{} {change:?}", String::from_utf8_lossy(change.path()));
                 }

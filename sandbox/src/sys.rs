@@ -264,7 +264,6 @@ pub(crate) fn respond(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::
 
 /// Whether the call still waits: then what was opened by its pid was its caller's.
 pub(crate) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
-    let id = id;
     // SAFETY: the kernel reads eight bytes.
     unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_ID_VALID, &raw const id) == 0 }
 }
@@ -347,4 +346,19 @@ pub(crate) fn close_between(first: u32, end: u32) -> io::Result<()> {
 pub(crate) fn unshare(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: no CLONE_FILES or CLONE_FS trickery with other threads: there are none.
     check(unsafe { libc::unshare(flags) }.into()).map(drop)
+}
+
+/// Brings the loopback interface of this network namespace up.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    // SAFETY: creates a descriptor.
+    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    let socket = own(fd as RawFd);
+    // SAFETY: all bytes zero is a valid value of this plain structure.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the kernel reads one `struct ifreq`, which lives across the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into()).map(drop)
 }

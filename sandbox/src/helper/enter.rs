@@ -40,6 +40,8 @@ pub(super) fn enter(rung: Rung, control: &Control) -> Result<(), Fault> {
     unshare(rest, "CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS")?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).doing(DOING, || "mount(/, MS_REC | MS_PRIVATE)".into())?;
+    // Programs that look for any active interface at all find one (postfix's newaliases).
+    sys::loopback_up().doing(DOING, || "ioctl(SIOCSIFFLAGS, lo)".into())?;
     rustix::system::sethostname(b"localhost").doing(DOING, || "sethostname(localhost)".into())
 }
 

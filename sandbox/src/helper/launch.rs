@@ -157,7 +157,7 @@ fn first(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) {
     };
     // The helper has one thread, so this fires when the helper dies and not before.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    if let Err(fault) = view::apply(&plan.view, plan.root, plan.limits.tmpfs_bytes) {
+    if let Err(fault) = view::apply(&plan.view, plan.root, plan.limits) {
         fail(fault);
     }
     let child = match sys::fork(0).doing("start the command", || "fork".into()) {

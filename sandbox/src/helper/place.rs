@@ -101,7 +101,7 @@ pub(super) fn place(room: &mut Room, placement: &Placement<'_>) -> Result<(), Fa
 
 fn times(seconds: i64, nanoseconds: u32) -> Timestamps {
     Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT.into() },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: seconds, tv_nsec: i64::from(nanoseconds) },
     }
 }

@@ -5,6 +5,7 @@
 
 use super::fault::Doing;
 use crate::error::Fault;
+use crate::session::Limits;
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -126,6 +127,7 @@ struct Sources {
     /// By row: what is to be attached at `at`.
     mounts: Vec<(&'static str, OwnedFd)>,
     tmpfs_bytes: u64,
+    processes: u64,
 }
 
 fn attributes(flags: &[MountAttrFlags]) -> MountAttrFlags {
@@ -182,7 +184,7 @@ fn read_only() -> MountAttrFlags {
 }
 
 impl Sources {
-    fn open(rows: &[Row], tmpfs_bytes: u64) -> Result<Sources, Fault> {
+    fn open(rows: &[Row], limits: &Limits) -> Result<Sources, Fault> {
         let mut mounts = Vec::new();
         for row in rows {
             match row.what {
@@ -200,7 +202,7 @@ impl Sources {
                 _ => {}
             }
         }
-        Ok(Sources { mounts, tmpfs_bytes })
+        Ok(Sources { mounts, tmpfs_bytes: limits.tmpfs_bytes, processes: limits.processes })
     }
 
     fn take(&mut self, at: &str) -> Option<OwnedFd> {
@@ -224,10 +226,11 @@ impl Sources {
             }
             What::Processes => {
                 ensure_directory(at)?;
-                match self.take(row.at) {
-                    Some(fd) => attach(&fd, at),
-                    None => Ok(()),
+                if let Some(fd) = self.take(row.at) {
+                    attach(&fd, at)?;
+                    bound_processes(self.processes);
                 }
+                Ok(())
             }
             What::Terminals => {
                 ensure_directory(at)?;
@@ -281,17 +284,38 @@ fn enter(root: &Path) -> Result<(), Fault> {
     rustix::process::chdir("/").doing(doing, || "chdir(/)".into())
 }
 
+/// Lowest number at which the kernel starts again after `pid_max` (`RESERVED_PIDS`).
+const RESERVED_PIDS: u64 = 300;
+
+/// Since Linux 6.14 each pid namespace has a `pid_max` of its own. Before, the knob is the
+/// machine's, and real root could turn it.
+fn has_own_pid_max() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return false };
+    (major, minor) >= (6, 14)
+}
+
+/// Bounds the processes of this pid namespace in the kernel: a resource limit does not hold
+/// real root.
+fn bound_processes(processes: u64) {
+    if processes > 0 && has_own_pid_max() {
+        let bound = processes.saturating_add(RESERVED_PIDS);
+        let _ = std::fs::write("/proc/sys/kernel/pid_max", bound.to_string());
+    }
+}
+
 /// Makes the view in this process, which is the first of its pid and mount namespaces.
 /// `root` is where the image's tree is mounted.
-pub(super) fn apply(view: &View, root: &Path, tmpfs_bytes: u64) -> Result<(), Fault> {
+pub(super) fn apply(view: &View, root: &Path, limits: &Limits) -> Result<(), Fault> {
     match view {
         View::Image => {
             let rows = [COMMON, IMAGE_ONLY].concat();
-            let mut sources = Sources::open(&rows, tmpfs_bytes)?;
+            let mut sources = Sources::open(&rows, limits)?;
             enter(root)?;
             rows.iter().try_for_each(|row| sources.put(row))
         }
-        View::Host { directory } => host(directory, root, tmpfs_bytes),
+        View::Host { directory } => host(directory, root, limits),
     }
 }
 
@@ -305,10 +329,10 @@ enum Merged {
     Tree(OwnedFd),
 }
 
-fn host(directory: &Path, root: &Path, tmpfs_bytes: u64) -> Result<(), Fault> {
+fn host(directory: &Path, root: &Path, limits: &Limits) -> Result<(), Fault> {
     let opened =
         |path: &Path| copy(path).doing("show the machine's files", || format!("open_tree({})", path.display()));
-    let mut sources = Sources::open(COMMON, tmpfs_bytes)?;
+    let mut sources = Sources::open(COMMON, limits)?;
     let mut trees = vec![("/usr".to_owned(), opened(Path::new("/usr"))?)];
     trees.push((crate::session::HOST_VIEW_DIRECTORY.to_owned(), opened(directory)?));
     let mut merged = Vec::new();
@@ -335,7 +359,7 @@ fn host(directory: &Path, root: &Path, tmpfs_bytes: u64) -> Result<(), Fault> {
             alternatives.push((entry.path(), target));
         }
     }
-    attach(&memory(0o755, tmpfs_bytes)?, root)?;
+    attach(&memory(0o755, limits.tmpfs_bytes)?, root)?;
     enter(root)?;
     for name in ["/etc", "/etc/alternatives"] {
         ensure_directory(Path::new(name))?;

@@ -1,6 +1,8 @@
 //! The cases, and a runner that tells which failed.
 
+mod layers;
 mod owners;
+mod walls;
 
 use crate::support::Bench;
 use sandbox::Rung;
@@ -10,7 +12,7 @@ type Case = (&'static str, fn(&Bench));
 
 /// Runs the cases whose names contain the filter; says whether all passed.
 pub fn run_all(rung: Rung, filter: Option<&str>) -> bool {
-    let lists: [&[Case]; 1] = [owners::CASES];
+    let lists = [owners::CASES, layers::CASES, walls::CASES];
     let mut failed = Vec::new();
     let mut passed = 0;
     for (name, case) in lists.concat() {

@@ -1,6 +1,6 @@
 //! Users, trees and sessions for the tests.
 
-use sandbox::{Cancel, Captured, Command, Error, Event, Limits, Rung, Session, Step};
+use sandbox::{Cancel, Captured, Change, Command, Error, Event, Limits, Meta, Rung, Session, Step};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -134,4 +134,19 @@ pub fn skip(reason: &str) -> bool {
     assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {reason}");
     println!("skipped: {reason}");
     false
+}
+
+/// The captured entry of that path.
+pub fn entry<'a>(captured: &'a Captured, path: &str) -> &'a Meta {
+    let found = captured.changes.iter().find_map(|change| match change {
+        Change::Changed { path: p, entry, .. } if p == path.as_bytes() => Some(entry),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("{path} is not captured: {:#?}", paths(captured)))
+}
+
+/// All captured paths, in their order.
+pub fn paths(captured: &Captured) -> Vec<String> {
+    let text = |change: &Change| String::from_utf8_lossy(change.path()).into_owned();
+    captured.changes.iter().map(text).collect()
 }
