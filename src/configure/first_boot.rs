@@ -29,8 +29,9 @@ const HOST_KEYS_NAME: &str = "ssh-host-keys.service";
 /// # Errors
 /// Paths blocked by something else.
 pub fn write(draft: &mut Draft<'_>, tree: &Tree) -> Result<(), Error> {
-    let sshd = TreePath::new("usr/sbin/sshd").to("name sshd")?;
-    if tree.get(&sshd).is_some() {
+    let has = |path: &str| TreePath::new(path).map(|path| tree.get(&path).is_some()).to("name a file of the image");
+    // Newer packages bring a unit of their own for it.
+    if has("usr/sbin/sshd")? && !has("usr/lib/systemd/system/sshd-keygen.service")? {
         draft.file(&format!("etc/systemd/system/{HOST_KEYS_NAME}"), HOST_KEYS_UNIT, draft.root_owned(0o644))?;
         let wanted = format!("etc/systemd/system/multi-user.target.wants/{HOST_KEYS_NAME}");
         draft.symlink(&wanted, format!("/etc/systemd/system/{HOST_KEYS_NAME}"))?;
