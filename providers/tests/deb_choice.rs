@@ -101,7 +101,7 @@ fn compare(suite: &str) {
     let Some(apt) = Apt::of(suite) else { return };
     let universe = universe(&apt);
     let mut wrong = Vec::new();
-    let mut compared = 0;
+    let mut compared = 0u32;
     for set in SETS {
         // A release does not have every package of the list.
         let set: Vec<&str> = set.iter().copied().filter(|name| universe.candidate(name).is_some()).collect();
@@ -122,10 +122,12 @@ fn compare(suite: &str) {
                 let less: Vec<_> = theirs.iter().filter(|name| !ours.contains(name)).collect();
                 compared += 1;
                 if !more.is_empty() || !less.is_empty() {
-                    wrong.push(format!(
+                    let line = format!(
                         "{set:?} {variant:?} recommends={recommends} ({}): only ours {more:?}, only apt's {less:?}",
                         theirs.len()
-                    ));
+                    );
+                    println!("{suite}: {line}");
+                    wrong.push(line);
                 }
             }
         }

@@ -141,7 +141,7 @@ impl<'p> Archive<'p> {
             // Members start at even offsets (ar(5)).
             at = end + (end & 1);
             // deb(5): members whose name starts with an underscore may stand between the others.
-            if !(name.starts_with('_') && !found.is_empty()) {
+            if !name.starts_with('_') || found.is_empty() {
                 found.push(Member { name, offset, size });
             }
         }

@@ -75,7 +75,7 @@ pub(super) fn stanza(
     }
     for field in control.fields() {
         let same = |known: &&str| known.eq_ignore_ascii_case(field.name);
-        if !FIELDS.iter().any(|known| same(&known)) && !ARCHIVE_FIELDS.iter().any(|known| same(&known)) {
+        if !FIELDS.iter().any(same) && !ARCHIVE_FIELDS.iter().any(same) {
             line(&mut text, field.name, field.value);
         }
     }

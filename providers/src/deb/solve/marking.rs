@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::explain::Goal;
+use super::goal::Goal;
 use super::universe::{NameId, PackageId, Universe};
 use crate::deb::relation::{self, Alternative};
 

@@ -6,13 +6,15 @@
 //! into words ([`explain`]).
 
 mod explain;
+mod goal;
 mod marking;
 mod reasons;
 mod sat;
 mod universe;
+mod unsolvable;
 
-pub use explain::{Problem, Unsolvable};
 pub use universe::{Index, Options, PackageId, RepositoryRef, Universe};
+pub use unsolvable::{Problem, Unsolvable};
 
 use crate::lock::Why;
 
@@ -132,7 +134,7 @@ pub fn solve(universe: &Universe, request: &Request) -> Result<Solution, Unsolva
 }
 
 fn choose(universe: &Universe, request: &Request) -> Result<Solution, Unsolvable> {
-    let goal = explain::settle(universe, request)?;
+    let goal = goal::settle(universe, request)?;
     let mut marking = marking::Marking::new(universe, request.recommends);
     marking.mark(&goal);
     let chosen = match marking.is_sound() {

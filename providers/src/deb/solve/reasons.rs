@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::explain::Goal;
+use super::goal::Goal;
 use super::marking::{Kind, dependencies};
 use super::universe::{PackageId, Universe};
 use super::{Chosen, Solution};

@@ -12,7 +12,7 @@ use resolvo::{
     UnsolvableOrCancelled, VersionSetId, VersionSetUnionId,
 };
 
-use super::explain::Goal;
+use super::goal::Goal;
 use super::marking::{Dependency, dependencies};
 use super::universe::{NameId, PackageId, Universe};
 
