@@ -170,6 +170,8 @@ const DEVICES: [u32; 2] = [0o020_000, 0o060_000];
 /// AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: the families that a network namespace confines
 /// (AF_VSOCK, for one, reaches the hypervisor from any).
 const FAMILIES: &[u32] = &[1, 2, 10, 16];
+/// `PR_SET_KEEPCAPS` and `PR_SET_SECUREBITS` of include/uapi/linux/prctl.h.
+pub(super) const KEEPING: [u32; 2] = [8, 28];
 /// `PR_SET_TIMERSLACK` of include/uapi/linux/prctl.h.
 const SET_TIMERSLACK: u32 = 29;
 
@@ -344,7 +346,10 @@ pub(crate) const CALLS: &[Call] = &[
     credential16("setgroups16", 81, Credential::SetGroups),
     ask("execve", [59, 11, 221], Operation::Exec(Where::path(0)), "set-uid and set-gid bits act on our ids"),
     ask("execveat", [322, 358, 281], Operation::Exec(Where::at(4)), "as execve"),
-    succeed("capset", [126, 185, 91], When::Single, "a process that leaves uid 0 gives up capabilities that it here needs to work at all"),
+    ask("capset", [126, 185, 91], Operation::CapSet, "a process that leaves uid 0 gives up capabilities that it here needs to work at all"),
+    Call { name: "prctl", numbers: [157, 172, 167], when: When::Single,
+        rule: Rule::AskValues { arg: 0, mask: u32::MAX, values: KEEPING, operation: Operation::Keep },
+        reason: "whether capabilities outlive uid 0 (setpriv relies on it)" },
     Call { name: "prctl", numbers: [157, 172, 167], when: When::Single,
         rule: Rule::SucceedIf { arg: 0, value: SET_TIMERSLACK },
         reason: "the timer slack carries the process's ids" },

@@ -1,7 +1,8 @@
 //! The ids of a process as the image sees them, and what the set*id calls do to them.
 //!
-//! The rules are those of kernel/sys.c (see credentials(7)): a process whose effective uid
-//! is 0 may take any id, others only swap among the ones they have.
+//! The rules are those of kernel/sys.c and security/commoncap.c (credentials(7),
+//! capabilities(7)): a process with capabilities may take any id, others only swap among the
+//! ones they have. Capabilities are kept as all or nothing, which is how builds use them.
 
 use super::operation::Credential;
 use rustix::io::Errno;
@@ -33,12 +34,42 @@ pub(crate) struct Credentials {
     pub(crate) uid: Ids,
     pub(crate) gid: Ids,
     pub(crate) groups: Vec<u32>,
+    /// No capabilities are permitted any more.
+    pub(crate) lost: bool,
+    /// No capabilities are effective now.
+    pub(crate) idle: bool,
+    /// Capabilities stay permitted when uid 0 is left (`PR_SET_KEEPCAPS`).
+    pub(crate) keep: bool,
 }
 
 impl Credentials {
     /// Whether calls that need privilege succeed.
     pub(crate) fn is_root(&self) -> bool {
-        self.uid.effective == 0
+        !self.idle
+    }
+
+    /// What becomes of capabilities when uids change (`cap_emulate_setxuid`).
+    fn adjust(&mut self, before: Ids) {
+        let after = self.uid;
+        if before.has(0) && !after.has(0) && !self.keep {
+            (self.lost, self.idle) = (true, true);
+        }
+        if before.effective == 0 && after.effective != 0 {
+            self.idle = true;
+        }
+        if before.effective != 0 && after.effective == 0 {
+            self.idle = self.lost;
+        }
+    }
+
+    /// What capset asks for: whether any capability is to be permitted and effective. More
+    /// than is permitted cannot be had.
+    pub(crate) fn limit(&mut self, permitted: bool, effective: bool) -> Result<(), Errno> {
+        if (permitted && self.lost) || (effective && !permitted) {
+            return Err(Errno::PERM);
+        }
+        (self.lost, self.idle) = (!permitted, !effective);
+        Ok(())
     }
 
     /// Whether a file of that group counts as the process's own.
@@ -60,12 +91,25 @@ impl Credentials {
             ids.saved = ids.effective;
             ids.file = ids.effective;
         }
+        // The set-uid bit of a file of uid 0, or uid 0 itself, has them; nobody else does.
+        next.idle = next.uid.effective != 0;
+        next.lost = next.idle && next.uid.real != 0;
+        next.keep = false;
         next
     }
 
     /// Carries out a set*id call; the value is what the call returns.
     pub(crate) fn set(&mut self, which: Credential, args: [u32; 3]) -> Result<i64, Errno> {
         let root = self.is_root();
+        let before = self.uid;
+        let result = self.change(which, args, root)?;
+        if !matches!(which, Credential::SetFsuid | Credential::SetFsgid) {
+            self.adjust(before);
+        }
+        Ok(result)
+    }
+
+    fn change(&mut self, which: Credential, args: [u32; 3], root: bool) -> Result<i64, Errno> {
         match which {
             Credential::SetUid => set_one(&mut self.uid, args[0], root),
             Credential::SetGid => set_one(&mut self.gid, args[0], root),
@@ -167,6 +211,7 @@ mod tests {
     fn setreuid_swaps_and_saves() {
         let mut credentials = Credentials { uid: user(5), ..Credentials::default() };
         credentials.uid.effective = 0;
+        credentials.keep = true;
         assert_eq!(credentials.set(Credential::SetReuid, [0, 5, 0]), Ok(0));
         let swapped = Ids { real: 0, effective: 5, saved: 5, file: 5 };
         assert_eq!(credentials.uid, swapped);
@@ -176,17 +221,31 @@ mod tests {
 
     #[test]
     fn exec_of_a_set_id_file() {
-        let credentials = Credentials { uid: user(5), gid: user(6), groups: vec![] };
+        let credentials = Credentials { uid: user(5), gid: user(6), lost: true, idle: true, ..Credentials::default() };
         let next = credentials.after_exec(0o6755, 0, 7);
         assert_eq!(next.uid, Ids { real: 5, effective: 0, saved: 0, file: 0 });
         assert_eq!(next.gid, Ids { real: 6, effective: 7, saved: 7, file: 7 });
+        assert!(next.is_root() && !next.lost);
         assert_eq!(credentials.after_exec(0o2644, 0, 7).gid, user(6));
+        assert!(!credentials.after_exec(0o755, 0, 0).is_root());
     }
 
     #[test]
     fn setfsuid_returns_the_old_id_and_refuses_in_silence() {
-        let mut credentials = Credentials { uid: user(5), ..Credentials::default() };
+        let mut credentials = Credentials { uid: user(5), idle: true, ..Credentials::default() };
         assert_eq!(credentials.set(Credential::SetFsuid, [9, 0, 0]), Ok(5));
         assert_eq!(credentials.uid.file, 5);
+    }
+
+    /// setpriv changes its uid first and needs capabilities for the rest.
+    #[test]
+    fn kept_capabilities_outlive_uid_0() {
+        let mut credentials = Credentials { keep: true, ..Credentials::default() };
+        assert_eq!(credentials.set(Credential::SetResuid, [6, 6, 6]), Ok(0));
+        assert!(!credentials.is_root() && !credentials.lost);
+        assert_eq!(credentials.limit(true, true), Ok(()));
+        assert_eq!(credentials.set(Credential::SetResgid, [12, 12, 12]), Ok(0));
+        assert_eq!(credentials.limit(false, false), Ok(()));
+        assert_eq!(credentials.limit(true, true), Err(Errno::PERM));
     }
 }

@@ -1,8 +1,9 @@
 //! The set*id and get*id calls.
 
+use super::calls::KEEPING;
 use super::credentials::{MAX_GROUPS, UNCHANGED};
 use super::operation::Credential;
-use super::{Outcome, Supervisor, Waiting, done, tasks, value};
+use super::{CONTINUE, Outcome, Supervisor, Waiting, done, tasks, value};
 use crate::sys;
 use rustix::io::Errno;
 
@@ -64,6 +65,44 @@ impl Supervisor {
                 value(result)
             }
         }
+    }
+}
+
+/// `_LINUX_CAPABILITY_VERSION_1` of include/uapi/linux/capability.h: one set of words; later
+/// versions have two.
+const VERSION_1: u32 = 0x1998_0330;
+
+/// `SECBIT_KEEP_CAPS` and `SECBIT_NO_SETUID_FIXUP` of include/uapi/linux/securebits.h.
+const SECBITS_KEEPING: u64 = 1 << 4 | 1 << 2;
+
+impl Supervisor {
+    /// Remembers what a process would give up. The kernel's own capabilities stay: with one
+    /// mapped id they are what lets it work in files that are not its own here.
+    pub(super) fn capset(&mut self, call: &Waiting<'_>) -> Result<Outcome, Errno> {
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
+        let header = tasks::read_bytes(call.tid, call.args[0], 4)?;
+        let sets = if word(&header) == VERSION_1 { 1 } else { 2 };
+        let data = tasks::read_bytes(call.tid, call.args[1], sets * 12)?;
+        let any = |at: usize| data.chunks_exact(12).any(|set| word(&set[at..at + 4]) != 0);
+        let mut credentials = self.tasks.credentials(call.tid)?;
+        let before = credentials.clone();
+        credentials.limit(any(4), any(0))?;
+        if credentials != before {
+            call.check()?;
+            self.tasks.set(call.tid, credentials)?;
+        }
+        done()
+    }
+
+    pub(super) fn keep(&mut self, call: &Waiting<'_>) -> Result<Outcome, Errno> {
+        let mut credentials = self.tasks.credentials(call.tid)?;
+        let keep = if call.word(0) == KEEPING[0] { call.args[1] != 0 } else { call.args[1] & SECBITS_KEEPING != 0 };
+        if keep != credentials.keep {
+            credentials.keep = keep;
+            call.check()?;
+            self.tasks.set(call.tid, credentials)?;
+        }
+        CONTINUE
     }
 }
 

@@ -173,6 +173,8 @@ impl Supervisor {
             Operation::RemoveXattr(place) => self.remove_attribute(&call, place),
             Operation::Credential { which, short } => self.credential(&call, which, short),
             Operation::Exec(place) => self.exec(&call, place),
+            Operation::CapSet => self.capset(&call),
+            Operation::Keep => self.keep(&call),
         }
     }
 

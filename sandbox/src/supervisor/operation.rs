@@ -76,4 +76,8 @@ pub(crate) enum Operation {
     Credential { which: Credential, short: bool },
     /// execve.
     Exec(Where),
+    /// capset.
+    CapSet,
+    /// prctl with `PR_SET_KEEPCAPS` or `PR_SET_SECUREBITS`.
+    Keep,
 }
