@@ -60,10 +60,17 @@ macro_rules! choice {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "enum": [$($word $(, $other)*),+] })
+                words_schema(&[$($word $(, $other)*),+])
             }
         }
     };
+}
+
+/// The words, and for those that YAML reads as a truth value, that too.
+fn words_schema(words: &[&str]) -> Schema {
+    let mut values: Vec<serde_json::Value> = words.iter().map(|word| (*word).into()).collect();
+    values.extend(words.iter().filter_map(|word| word.parse::<bool>().ok()).map(Into::into));
+    json_schema!({ "enum": values })
 }
 
 choice!(

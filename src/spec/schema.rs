@@ -144,7 +144,10 @@ fn mappings<'a>(root: &'a Value, value: &'a Value, path: &str) -> Vec<(&'a Value
 fn kind(root: &Value, value: &Value) -> String {
     let (schema, name) = resolved(root, value);
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        let words: Vec<String> = values.iter().map(|value| format!("`{}`", plain(value))).collect();
+        let mut words: Vec<String> = values.iter().map(|value| format!("`{}`", plain(value))).collect();
+        // `true` and "true" are one spelling to a reader.
+        let mut seen = BTreeSet::new();
+        words.retain(|word| seen.insert(word.clone()));
         return words.join(", ");
     }
     if let Some(only) = schema.get("const") {
