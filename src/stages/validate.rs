@@ -21,6 +21,14 @@ pub fn validate(spec: &ResolvedSpec, cx: &Context) -> Result<(), Error> {
             Error::validation("Validation error: the boot loader 'grub' is not supported yet").hint("use systemd-boot")
         );
     }
+    // Known, and refused rather than ignored: a spec must not mean less than it says.
+    let unsupported = [
+        ("kernel.version", spec.kernel.version.is_some(), "name the package of that version in kernel.package"),
+        ("build.network", spec.build_network, "bring what scripts need with customizations.files"),
+    ];
+    if let Some((key, _, hint)) = unsupported.iter().find(|(_, is_there, _)| *is_there) {
+        return Err(Error::validation(format!("Validation error: {key} is not supported yet")).hint(*hint));
+    }
     if spec.compression == Compression::Xz && spec.formats.contains(&Format::Qcow2) {
         return Err(Error::validation("Invalid combination of compression 'xz' with format 'qcow2'")
             .hint("qcow2 knows gzip (zlib) and zstd"));
