@@ -20,6 +20,11 @@ fn main() {
         let rung = Rung::from_name(&args[at + 1]).expect("a rung");
         std::process::exit(i32::from(!cases::run_all(rung, args.get(at + 2).map(String::as_str))));
     }
+    if let [flag, scratch, lower] = &args[..]
+        && flag == "--in-memory"
+    {
+        return cases::owners::in_memory(scratch, lower);
+    }
     if args.iter().any(|arg| arg == "--list") {
         return;
     }

@@ -126,7 +126,8 @@ fn run(session: &Session, rung: Rung, control: &Control) -> Result<(), Fault> {
         judge(index, step, status)?;
     }
     let captured = capture::capture(&mut room)?;
-    for part in stack::PARTS.iter().filter(|part| **part != "upper" && **part != "memory") {
+    room.let_go();
+    for part in stack::PARTS.iter().filter(|part| **part != "upper") {
         let _ = sweep::remove_part(&room.scratch, part);
     }
     report(control, &Report::Captured(captured))

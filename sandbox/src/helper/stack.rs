@@ -228,6 +228,13 @@ impl Room {
         Ok(groups)
     }
 
+    /// Lets go of the tmpfs, once everything was copied out of it.
+    pub(super) fn let_go(&self) {
+        if self.in_memory {
+            let _ = unmount(self.scratch.join("memory"), UnmountFlags::DETACH);
+        }
+    }
+
     /// Ends the session's mounts, so that what it leaves is plain files.
     pub(super) fn close(&mut self) -> Result<(), Fault> {
         self.unmount().map(drop)

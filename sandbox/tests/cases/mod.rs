@@ -1,7 +1,7 @@
 //! The cases, and a runner that tells which failed.
 
 mod layers;
-mod owners;
+pub mod owners;
 mod walls;
 
 use crate::support::Bench;

@@ -15,6 +15,8 @@ pub const CASES: &[Case] = &[
     ("placed_entries_are_what_they_say", placed),
     ("set_uid_bits_act_on_exec", set_uid),
     ("ids_follow_orphans", orphans),
+    ("both_rungs_capture_the_same", same),
+    ("an_upper_that_the_disk_refuses_lies_in_memory", memory),
 ];
 
 fn plain(bench: &Bench) {
@@ -202,18 +204,106 @@ fn placed(bench: &Bench) {
 }
 
 fn set_uid(bench: &Bench) {
-    // A script cannot be set-uid; busybox drops what it does not need, so a copy that is no
-    // applet is called through a name that keeps it: `id` shows the effective id.
-    let outcome = bench.script(
-        "cp /bin/busybox /bin/id2; mkdir /var/s; cp /bin/busybox /var/s/su
-         chown 0:0 /var/s/su; chmod 4755 /var/s/su; chown 0:8 /bin/id2; chmod 2755 /bin/id2
-         stat -c '%u:%g %a' /var/s/su /bin/id2",
-    );
-    assert_eq!(outcome.output, "0:0 4755\n0:8 2755\n");
+    // Busybox gives such bits up itself, so the machine's own id is the program here.
+    let text = "cp /usr/bin/id /image/bin/id2; chown 77:8 /image/bin/id2; chmod 6755 /image/bin/id2
+                stat -c '%u:%g %a' /image/bin/id2
+                setpriv --reuid 1234 --regid 1234 --clear-groups /image/bin/id2
+                chmod 755 /image/bin/id2; setpriv --reuid 1234 --regid 1234 --clear-groups /image/bin/id2";
+    let directory = bench.path("empty");
+    std::fs::create_dir(&directory).unwrap();
+    let command = shell(text);
+    let outcome = bench.run(vec![stack(&[bench.busybox()]), Step::RunOnHost { command, directory }]);
+    let expected = "77:8 6755\nuid=1234 gid=1234 euid=77 egid=8 groups=8\n\
+                    uid=1234 gid=1234 groups=1234\n";
+    assert_eq!(outcome.output, expected);
+    assert_eq!(entry(&outcome.captured(), "bin/id2").uid, 77);
+}
+
+/// A script of everything that the rungs do in different ways.
+const EVERYTHING: &str = "
+    mkdir -p /var/a/b /home/ann; chown ann:ann /home/ann; chown 5:6 /var/a; chmod 2775 /var/a
+    touch /var/a/f; mkdir /var/a/d; ln -s x /var/a/l; mkfifo /var/a/p; ln /var/a/f /var/a/g
+    su ann -c 'cd /home/ann; umask 077; mkdir x; echo y > x/y; ln -s y x/z; mkfifo x/p; cp x/y x/c'
+    mknod -m 600 /var/a/n c 1 3; mknod /var/a/m b 259 65537; chown -h 9:9 /var/a/l
+    chown 65534:65534 /etc/group; chmod 4755 /bin/busybox; rm -r /root; rm /etc/passwd
+    mkdir /root; chmod 0 /root; chown -R 1:1 /var/a/b; chown 0:0 /var/a/b; mv /var/a/f /var/f
+    chown 100000:60000 /var/f 2>/dev/null || chown 60000:60000 /var/f
+    echo x > /var/cleared; chmod 6755 /var/cleared; chown 3 /var/cleared
+    chmod 700 /; chown 0:4 /; touch -d '2001-02-03 04:05:06' /var/f";
+
+fn same(bench: &Bench) {
+    if bench.rung != Rung::Userns {
+        return;
+    }
+    let stripped = |rung: Rung| {
+        let bench = Bench::new(rung);
+        let captured = bench.script(&EVERYTHING.replace("100000:60000 ", "60000:60000 ")).captured();
+        let mut changes = captured.changes;
+        for change in &mut changes {
+            if let sandbox::Change::Changed { path, entry, .. } = change
+                && path != b"var/f"
+            {
+                entry.mtime = (0, 0);
+            }
+        }
+        changes
+    };
+    let (range, single) = (stripped(Rung::Userns), stripped(Rung::UsernsSingle));
+    assert!(range.len() > 20);
+    assert_eq!(range.first().map(|change| change.path().len()), Some(0), "the root is listed");
+    assert_eq!(range, single);
+}
+
+/// In a container the scratch directory lies on an overlay, which refuses an upper.
+fn memory(bench: &Bench) {
+    if bench.rung != Rung::UsernsSingle {
+        return;
+    }
+    for name in ["l", "u", "w", "m"] {
+        std::fs::create_dir(bench.path(name)).unwrap();
+    }
+    let base = bench.busybox();
+    let me = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("unshare")
+        .args([
+            "-Urm",
+            "sh",
+            "-ec",
+            "mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w,userxattr m
+            mkdir m/s; exec \"$0\" --in-memory m/s \"$1\"",
+        ])
+        .args([me.as_os_str(), base.as_os_str()])
+        .current_dir(bench.path(""))
+        .output();
+    let Ok(output) = output else {
+        crate::support::skip("unshare(1) is not installed");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text, "5:6\n");
+}
+
+/// What runs on the overlay that [`memory`] mounts.
+pub fn in_memory(scratch: &str, lower: &str) {
+    let steps = vec![
+        stack(&[lower.into()]),
+        Step::Run(shell("touch /etc/x; chown 5:6 /etc/x; stat -c %u:%g /etc/x; ln /etc/x /etc/y; rm /etc/passwd")),
+    ];
+    let session = sandbox::Session {
+        rung: Rung::UsernsSingle,
+        scratch: scratch.into(),
+        steps,
+        limits: sandbox::Limits::default(),
+        epoch: 0,
+    };
+    let outcome = crate::support::run(&session, &sandbox::Cancel::new());
+    print!("{}", outcome.output);
     let captured = outcome.captured();
-    assert_eq!(entry(&captured, "var/s/su").mode, 0o4755);
-    assert_eq!((entry(&captured, "bin/id2").mode, entry(&captured, "bin/id2").gid), (0o2755, 8));
-    let _ = Rung::ALL;
+    assert_eq!(paths(&captured), ["etc", "etc/passwd", "etc/x", "etc/y"]);
+    assert_eq!(entry(&captured, "etc/x").uid, 5);
+    let names: Vec<_> = std::fs::read_dir(scratch).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["upper"]);
 }
 
 fn orphans(bench: &Bench) {
