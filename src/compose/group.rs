@@ -19,7 +19,14 @@ use crate::context::Context;
 use crate::error::{Error, ResultExt};
 
 /// Grows whenever the same packages may be configured in another way.
-const GROUP_VERSION: u32 = 1;
+const GROUP_VERSION: u32 = 2;
+
+/// Lays a package's control files where dpkg has them while it unpacks (its lib/dpkg/dpkg.h,
+/// CONTROLDIRTMP) and runs the preinst there: debconf finds out from them whose questions are
+/// asked, and some scripts look for the files beside them.
+const PREINST: &str = "set -e; new=/var/lib/dpkg/tmp.ci; from=/var/lib/dpkg/info/$1; shift; rm -rf $new; mkdir $new; \
+                       cat >$new/control; for file; do cp -p \"$from.$file\" \"$new/$file\"; done; \
+                       $new/preinst install </dev/null; rm -rf $new";
 
 /// What the groups of one build share.
 pub struct Groups<'a> {
@@ -128,7 +135,6 @@ impl Groups<'_> {
     /// variables of dpkg(1), "Internal environment").
     fn preinst(&self, package: &Unpacked) -> Step {
         let name = &package.package.name;
-        let script = format!("/var/lib/dpkg/info/{}.preinst", registry::info_name(package));
         let variables = [
             ("DPKG_MAINTSCRIPT_PACKAGE", name.clone()),
             ("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1".into()),
@@ -139,7 +145,12 @@ impl Groups<'_> {
             ("DPKG_ROOT", String::new()),
             ("DPKG_RUNNING_VERSION", "1.21.0".into()),
         ];
-        Step::Run(command_with(&[script, "install".into()], self.cx.epoch(), &variables))
+        let mut argv = ["sh", "-c", PREINST, "preinst"].map(String::from).to_vec();
+        argv.push(registry::info_name(package));
+        argv.extend(package.note.control.files.keys().cloned());
+        let mut run = command_with(&argv, self.cx.epoch(), &variables);
+        run.stdin = package.note.control.stanza().as_str().as_bytes().to_vec();
+        Step::Run(run)
     }
 
     fn configure_step(&self, packages: &[&Unpacked]) -> Step {

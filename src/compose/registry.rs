@@ -54,14 +54,10 @@ pub fn register(cx: &Context, packages: &[&Unpacked], architecture: &str, stack:
     lay(cx, stack, "register packages", |stack, draft| {
         for (path, file) in files {
             let text = String::from_utf8_lossy(path.as_bytes()).into_owned();
-            let earlier = match is_appended(&text) {
-                true => read_text(stack, &text, DATABASE_MAX)?,
-                false => None,
-            };
-            let bytes = match earlier {
-                // What earlier groups left empty or filled stays.
-                Some(_) if file.bytes.is_empty() => continue,
-                Some(earlier) => [earlier.as_bytes(), &file.bytes].concat(),
+            let bytes = match read_text(stack, &text, DATABASE_MAX)? {
+                Some(earlier) if is_appended(&text) => [earlier.as_bytes(), &file.bytes].concat(),
+                // What the first group says for all stays.
+                Some(_) => continue,
                 None => file.bytes,
             };
             draft.file(&text, bytes, draft.root_owned(file.mode))?;
@@ -70,9 +66,10 @@ pub fn register(cx: &Context, packages: &[&Unpacked], architecture: &str, stack:
     })
 }
 
-/// Whether later groups add to a file of the database instead of bringing their own.
+/// Whether later groups add to a file of the database: the packages and their interests. The
+/// others are a package's own, or the same for all.
 fn is_appended(path: &str) -> bool {
-    !path.starts_with("var/lib/dpkg/info/") || path.ends_with("info/format")
+    path == "var/lib/dpkg/status" || path.starts_with("var/lib/dpkg/triggers/")
 }
 
 /// The name of a package's files in dpkg's `info` directory.

@@ -127,7 +127,7 @@ pub fn database(members: &[Member<'_>], architecture: &str) -> Result<BTreeMap<T
     files.add("status", text, FILE_MODE)?;
     // Format 1: names of packages that may be there twice carry their architecture.
     files.add("info/format", b"1\n".to_vec(), FILE_MODE)?;
-    for empty in ["available", "diversions", "statoverride", "triggers/Unincorp"] {
+    for empty in ["diversions", "statoverride", "triggers/Unincorp"] {
         files.add(empty, Vec::new(), FILE_MODE)?;
     }
     // Only needed beside foreign architectures, but mmdebstrap always writes it.
