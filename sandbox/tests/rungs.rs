@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Users that the suite makes.
-const WITH_RANGE: &str = "ic-test-range";
-const WITHOUT_RANGE: &str = "ic-test-single";
+const WITH_RANGE: &str = "sandbox-test-range";
+const WITHOUT_RANGE: &str = "sandbox-test-single";
 
 fn main() {
     sandbox::intercept();
