@@ -90,7 +90,7 @@ pub fn plan(
 }
 
 fn too_small(error: image::Error) -> Error {
-    let hint = "raise disk.size (or disk.esp_size, disk.root_size) in the spec, or install less";
+    let hint = "raise disk.size (or the size of a partition in disk.partitions) in the spec, or install less";
     match error {
         image::Error::TooSmall { .. } => {
             Error::build("Insufficient disk space in the image").caused_by(error).hint(hint)
@@ -109,7 +109,10 @@ impl Volumes {
             .ok_or_else(|| Error::build(format!("failed to find the partition type '{root_type}'")))?;
         let mut partitions = Vec::new();
         let mut extents = self.layout.partitions.iter();
-        if let (Some(esp), Some(extent)) = (&self.esp, extents.next()) {
+        // The root's extent is the first one of a disk without an ESP.
+        if let Some(esp) = &self.esp
+            && let Some(extent) = extents.next()
+        {
             partitions.push(Partition {
                 start: extent.start,
                 size: extent.size,
