@@ -150,9 +150,7 @@ impl ImageCache {
             }
             ready.push(pending);
         }
-        for pending in ready {
-            pending.publish()?;
-        }
+        target.publish_all(ready)?;
         self.note_places(key, record.clone(), target)?;
         Ok(Some(self.artifacts(record, target)))
     }
@@ -177,6 +175,24 @@ impl ImageCache {
         };
         let _ = fs::remove_dir_all(&making);
         fs::create_dir_all(&making).map_err(io(&making))?;
+        // Held while it is made: what nobody holds was left by a killed build.
+        let held = File::open(&making).map_err(io(&making))?;
+        let _ = held.try_lock();
+        let record = self.fill(&making, name, artifacts).inspect_err(|_| {
+            let _ = fs::remove_dir_all(&making);
+        })?;
+        let _ = fs::remove_dir_all(&place);
+        fs::rename(&making, &place).map_err(io(&place))?;
+        self.note_places(key, record, target)?;
+        self.prune(name, max_count)
+    }
+
+    /// Copies outputs into a directory of the cache.
+    fn fill(&self, making: &Path, name: &str, artifacts: &[Artifact]) -> Result<Record, Error> {
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| Error::io(Kind::Build, "write to the image cache", &path, source)
+        };
         let mut files = Vec::new();
         for artifact in artifacts {
             let file_name =
@@ -194,11 +210,8 @@ impl ImageCache {
             });
         }
         let record = Record { name: name.to_owned(), files };
-        write_record(&making, &record)?;
-        let _ = fs::remove_dir_all(&place);
-        fs::rename(&making, &place).map_err(io(&place))?;
-        self.note_places(key, record, target)?;
-        self.prune(name, max_count)
+        write_record(making, &record)?;
+        Ok(record)
     }
 
     /// Every image that is kept, by name, then by key.
@@ -248,7 +261,7 @@ impl ImageCache {
             let modified = path.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
             match record {
                 Some(record) if record.name == name && !hidden => of_name.push((modified, path)),
-                _ if hidden && modified.elapsed().is_ok_and(|age| age.as_secs() > 3600) => {
+                _ if hidden && File::open(&path).is_ok_and(|held| held.try_lock().is_ok()) => {
                     let _ = fs::remove_dir_all(&path);
                 }
                 _ => {}

@@ -54,12 +54,17 @@ pub fn publish(
         });
         ready.push(pending);
     }
+    let text = checksums(&artifacts);
     let mut sums = target.begin(&format!("{}.SHA256SUMS", spec.name))?;
-    sums.write(checksums(&artifacts).as_bytes())?;
-    for pending in ready {
-        pending.publish()?;
-    }
-    sums.publish()?;
+    sums.write(text.as_bytes())?;
+    artifacts.push(Artifact {
+        path: sums.path().to_path_buf(),
+        kind: "checksums".into(),
+        sha256: Sha256::of(text.as_bytes()),
+        size: text.len() as u64,
+    });
+    ready.push(sums);
+    target.publish_all(ready)?;
     Ok(artifacts)
 }
 

@@ -1,8 +1,9 @@
 //! Artifacts under their final names: all of a file or nothing, never over another unasked.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -35,6 +36,9 @@ impl Target {
         fs::create_dir_all(&self.directory)
             .map_err(|source| denied("create the output directory", &self.directory, source))?;
         for name in names {
+            self.take_back(name);
+        }
+        for name in names {
             let path = self.directory.join(name);
             if !self.force && path.symlink_metadata().is_ok() {
                 return Err(exists(&path));
@@ -54,6 +58,85 @@ impl Target {
             .map_err(|source| denied("write to the output directory", &self.directory, source.into()))?;
         Ok(Pending { file: file.into(), path: self.directory.join(name), force: self.force })
     }
+}
+
+impl Target {
+    /// Gives several files their names, in this order: when the last is there, all are. A note
+    /// beside them says which are being named, so that the next build takes back what a killed one
+    /// left of them.
+    ///
+    /// # Errors
+    /// As [`Pending::publish`].
+    pub fn publish_all(&self, ready: Vec<Pending>) -> Result<(), Error> {
+        let Some(last) = ready.last() else { return Ok(()) };
+        let note = self.note(&last.name());
+        let io = |source| full(&note, source);
+        // Never an older set's last file beside newer ones.
+        if self.force {
+            let _ = fs::remove_file(&last.path);
+        }
+        let mut file = File::create(&note).map_err(io)?;
+        file.try_lock().map_err(|_| {
+            Error::build(format!("failed to write to {}: another build writes the same files", last.path.display()))
+                .hint("wait for it, or name another directory with --output-dir")
+        })?;
+        let mut text = format!("{}\n", std::process::id());
+        for pending in &ready {
+            let meta = pending.file.metadata().map_err(io)?;
+            text.push_str(&format!("{} {} {}\n", meta.dev(), meta.ino(), pending.name()));
+        }
+        file.write_all(text.as_bytes()).map_err(io)?;
+        for pending in ready {
+            pending.publish()?;
+        }
+        fs::remove_file(&note).map_err(io)
+    }
+
+    fn note(&self, last: &str) -> PathBuf {
+        self.directory.join(format!(".{last}.unfinished"))
+    }
+
+    /// Removes the files of a set whose build was killed while it named them: those that the note
+    /// tells, as long as they are the very same files. What cannot be read is left alone.
+    fn take_back(&self, last: &str) {
+        let note = self.note(last);
+        let Ok(mut file) = File::open(&note) else { return };
+        // Held: the build that writes them is alive.
+        if file.try_lock().is_err() {
+            return;
+        }
+        let mut text = String::new();
+        if (&mut file).take(NOTE_MAX).read_to_string(&mut text).is_err() {
+            return;
+        }
+        let mut lines = text.lines();
+        let process = lines.next().unwrap_or_default();
+        for line in lines {
+            let mut words = line.splitn(3, ' ');
+            let (Some(device), Some(inode), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+            if name.contains('/') {
+                continue;
+            }
+            for name in [name.to_owned(), beside(name, process)] {
+                let path = self.directory.join(name);
+                let same = path
+                    .symlink_metadata()
+                    .is_ok_and(|meta| meta.dev().to_string() == device && meta.ino().to_string() == inode);
+                if same {
+                    let _ = fs::remove_file(&path);
+                }
+            }
+        }
+        let _ = fs::remove_file(&note);
+    }
+}
+
+/// Longest note of files that are being named, in bytes: a dozen lines of names.
+const NOTE_MAX: u64 = 1 << 16;
+
+/// The name that a file has for a moment before it replaces another.
+fn beside(name: &str, process: impl std::fmt::Display) -> String {
+    format!(".{name}.{process}")
 }
 
 fn denied(action: &str, path: &Path, source: std::io::Error) -> Error {
@@ -87,6 +170,10 @@ impl Pending {
         self.file.try_clone().map_err(|source| Error::io(Kind::Build, "open again", &self.path, source))
     }
 
+    fn name(&self) -> String {
+        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// The path that it will have.
     pub fn path(&self) -> &Path {
         &self.path
@@ -116,10 +203,7 @@ impl Pending {
             Ok(()) => Ok(self.path),
             Err(rustix::io::Errno::EXIST) if self.force => {
                 // A name of this process only, replaced within the same moment.
-                let mut name = std::ffi::OsString::from(".");
-                name.push(self.path.file_name().unwrap_or_default());
-                name.push(format!(".{}", std::process::id()));
-                let beside = self.path.with_file_name(name);
+                let beside = self.path.with_file_name(beside(&self.name(), std::process::id()));
                 let _ = fs::remove_file(&beside);
                 link(&beside).map_err(|source| denied("write", &beside, source.into()))?;
                 fs::rename(&beside, &self.path).map_err(|source| denied("rename to", &self.path, source))?;
@@ -163,5 +247,24 @@ mod tests {
         begin(&target, b"three").publish().unwrap();
         assert_eq!(fs::read(target.directory.join("a")).unwrap(), b"three");
         assert_eq!(fs::read_dir(&target.directory).unwrap().count(), 1);
+    }
+    #[test]
+    fn what_a_killed_build_left_of_a_set_is_taken_back() {
+        let home = tempfile::tempdir().unwrap();
+        let target = Target { directory: home.path().to_path_buf(), force: false };
+        let names = ["a", "b", "sums"].map(String::from);
+        let path = |name: &str| home.path().join(name);
+        fs::write(path("a"), b"finished, then killed").unwrap();
+        fs::write(path("b"), b"somebody else's").unwrap();
+        let meta = fs::metadata(path("a")).unwrap();
+        fs::write(path(".sums.unfinished"), format!("1\n{} {} a\n1 1 b\n1 2 sums\n", meta.dev(), meta.ino())).unwrap();
+        let error = target.prepare(&names).unwrap_err();
+        assert!(error.to_string().contains("/b:"), "{error}");
+        assert!(!path("a").exists() && !path(".sums.unfinished").exists());
+        fs::remove_file(path("b")).unwrap();
+        target.prepare(&names).unwrap();
+        let ready = names.iter().map(|name| target.begin(name).unwrap()).collect();
+        target.publish_all(ready).unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
     }
 }
