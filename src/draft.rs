@@ -174,9 +174,7 @@ impl<'a> Draft<'a> {
             let host = path.under(&files);
             let io = |source| Error::io(ErrorKind::Build, "write", &host, source);
             if let Change::Set(entry) = &change {
-                if let Some(parent) = host.parent() {
-                    fs::create_dir_all(parent).map_err(io)?;
-                }
+                layers::make_parents(&files, &path, self.stack.tree()).to("stage a layer")?;
                 match (&entry.kind, &bytes) {
                     (Kind::Directory, _) => fs::create_dir_all(&host).map_err(io)?,
                     (Kind::Symlink(target), _) => {

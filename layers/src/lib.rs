@@ -21,6 +21,6 @@ pub use entry::{Content, Entry, Kind, Meta, Time};
 pub use error::Error;
 pub use index::{Change, Layer};
 pub use path::TreePath;
-pub use stack::{Stack, needs_materialising, plain_mode};
+pub use stack::{Stack, make_parents, needs_materialising, plain_mode};
 pub use store::{Staging, Store, StoredLayer};
 pub use tree::Tree;

@@ -1,9 +1,10 @@
 //! Layers on top of each other: the tree they make, and where its bytes lie.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use crate::error::IoContext;
 use crate::index::{Change, Layer};
@@ -134,6 +135,25 @@ impl Stack {
 pub fn plain_mode(entry: &Entry) -> u32 {
     let owner = if entry.is_directory() { 0o700 } else { 0o600 };
     (entry.meta.mode & 0o777) | owner
+}
+
+/// Makes the directories above a path in a layer's directory of plain files, where they are
+/// missing. They are no change of the layer, but overlay shows the topmost directory's permissions,
+/// so they get those that the tree says, whatever the umask.
+///
+/// # Errors
+/// I/O errors.
+pub fn make_parents(files: &Path, path: &TreePath, tree: &Tree) -> Result<(), Error> {
+    for above in path.ancestors() {
+        let host = above.under(files);
+        if host.symlink_metadata().is_ok() {
+            continue;
+        }
+        let mode = tree.get(&above).filter(|entry| entry.is_directory()).map_or(0o755, plain_mode);
+        fs::create_dir(&host).at("create directory", &host)?;
+        fs::set_permissions(&host, fs::Permissions::from_mode(mode)).at("change the mode of", &host)?;
+    }
+    Ok(())
 }
 
 /// Whether a plain file, directory or link of the store cannot say all that the entry does, so

@@ -78,6 +78,7 @@ pub fn capture(
         if homes.get(path) == Some(path) {
             kept_links.insert(path);
         }
+        layers::make_parents(&files, path, below).to("move into the store")?;
         move_into(&captured.upper, &files, path, &entry)?;
         changes.insert(path.clone(), if opaque { Change::Replace(entry) } else { Change::Set(entry) });
     }
@@ -189,9 +190,6 @@ fn move_into(upper: &Path, files: &Path, path: &TreePath, entry: &Entry) -> Resu
             fs::set_permissions(&to, fs::Permissions::from_mode(layers::plain_mode(entry))).map_err(io)
         }
         Kind::File(_) | Kind::HardLink(_) | Kind::Symlink(_) => {
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).map_err(io)?;
-            }
             fs::rename(path.under(upper), &to).map_err(io)?;
             if matches!(entry.kind, Kind::File(_)) {
                 fs::set_permissions(&to, fs::Permissions::from_mode(layers::plain_mode(entry))).map_err(io)?;

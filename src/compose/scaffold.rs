@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use layers::TreePath;
+use layers::{Tree, TreePath};
 
 use crate::error::{Error, Kind, ResultExt};
 
@@ -29,11 +29,10 @@ pub fn scaffold(directory: &Path, deferred: Option<&str>) -> Result<PathBuf, Err
 }
 
 fn program(root: &Path, path: &str, text: &str) -> Result<(), Error> {
-    let host = TreePath::new(path).to("name a program of the scaffold")?.under(root);
+    let path = TreePath::new(path).to("name a program of the scaffold")?;
+    layers::make_parents(root, &path, &Tree::default()).to("make the scaffold")?;
+    let host = path.under(root);
     let io = |source| Error::io(Kind::Build, "write", &host, source);
-    if let Some(parent) = host.parent() {
-        fs::create_dir_all(parent).map_err(io)?;
-    }
     fs::write(&host, text).map_err(io)?;
     fs::set_permissions(&host, fs::Permissions::from_mode(0o755)).map_err(io)
 }

@@ -64,6 +64,12 @@ impl User {
                     must(Command::new("useradd").args(["-m", "-s", "/bin/bash", user.name()]));
                 }
             }
+            // What an earlier program made must not answer for this one; packages may stay.
+            for user in [Self::WithRange, Self::WithoutRange] {
+                for kept in ["store", "images"] {
+                    let _ = std::fs::remove_dir_all(user.home().join(".cache/image-composer/cache").join(kept));
+                }
+            }
             // useradd gives everybody a range where the machine's settings say so.
             for file in ["/etc/subuid", "/etc/subgid"] {
                 let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -93,12 +99,20 @@ pub fn program() -> PathBuf {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE
         .get_or_init(|| {
-            let place = PathBuf::from("/var/tmp/image-composer-under-test");
+            // One per process, so that two suites do not swap each other's program.
+            let stem = "image-composer-under-test.";
+            for entry in std::fs::read_dir("/var/tmp").unwrap().filter_map(Result::ok) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if let Some(owner) = name.strip_prefix(stem)
+                    && !Path::new("/proc").join(owner).exists()
+                {
+                    let _ = std::fs::remove_dir_all(entry.path());
+                }
+            }
+            let place = PathBuf::from(format!("/var/tmp/{stem}{}", std::process::id()));
             std::fs::create_dir_all(&place).unwrap();
             let path = place.join("image-composer");
-            let beside = place.join(format!("image-composer.{}", std::process::id()));
-            std::fs::copy(env!("CARGO_BIN_EXE_image-composer"), &beside).unwrap();
-            std::fs::rename(&beside, &path).unwrap();
+            std::fs::copy(env!("CARGO_BIN_EXE_image-composer"), &path).unwrap();
             must(Command::new("chmod").arg("755").arg(&place).arg(&path));
             path
         })
