@@ -126,6 +126,8 @@ fn parts(path: &TreePath, bytes: &[u8]) -> Option<BTreeMap<String, String>> {
         "/var/lib/apt/extended_states" => {
             text.split("\n\n").filter(|part| !part.is_empty()).map(|part| (part.trim().into(), String::new())).collect()
         }
+        // dpkg adds interests in the order of unpacking, which is each tool's own.
+        "/var/lib/dpkg/triggers/File" => text.lines().map(|line| (line.to_owned(), String::new())).collect(),
         "/etc/passwd" | "/etc/group" | "/etc/shadow" | "/etc/gshadow" => accounts(&name, &text),
         _ if name.starts_with("/boot/initrd") => initramfs::unpack(bytes),
         _ => text.lines().enumerate().map(|(at, line)| (format!("line {}", at + 1), line.to_owned())).collect(),

@@ -1,36 +1,99 @@
-//! The known differences between our trees and mmdebstrap's, each with its reason.
+//! The known differences between our trees and mmdebstrap's, each with its reason. What packages
+//! leave behind that no image keeps is not among them: the provider's table of volatile paths has
+//! it, with its reasons.
+
+use providers::distro::{Rule, VolatilePath};
 
 use super::compare::{Aspect, Difference};
 
 /// A known difference.
-pub struct Known {
-    /// A path, or everything below a directory where it ends in `/*`.
-    pub path: &'static str,
-    pub aspect: Aspect,
-    pub why: &'static str,
+struct Known {
+    /// A path, or everything that starts with it where it ends in `*`.
+    path: &'static str,
+    aspects: &'static [Aspect],
+    why: &'static str,
 }
 
 /// All of them. Whoever adds one says why it is right.
-pub const KNOWN: &[Known] = &[
+const KNOWN: &[Known] = &[
     Known {
         path: "/lost+found",
-        aspect: Aspect::OnlyOurs,
-        why: "belongs to the file system, not to the tree: e2fsck wants it (ext4, mke2fs(8))",
+        aspects: &[Aspect::OnlyOurs],
+        why: "belongs to the file system, not to the tree (e2fsck(8) wants it)",
+    },
+    Known {
+        path: "/dev/*",
+        aspects: &[Aspect::OnlyTheirs],
+        why: "devtmpfs is mounted over it before anything runs: the nodes are for containers",
+    },
+    Known { path: "/run/*", aspects: &[Aspect::OnlyTheirs], why: "a tmpfs is mounted over it before anything runs" },
+    Known {
+        path: "/etc/hostname",
+        aspects: &[Aspect::OnlyTheirs],
+        why: "mmdebstrap copies the building machine's; ours comes from the spec, in the configuration stage",
+    },
+    Known {
+        path: "/etc/.resolv.conf.systemd-resolved.bak",
+        aspects: &[Aspect::OnlyTheirs],
+        why: "systemd-resolved's copy of the building machine's, which mmdebstrap had put there",
+    },
+    Known {
+        path: "/etc/fstab",
+        aspects: &[Aspect::OnlyTheirs],
+        why: "mmdebstrap's placeholder; ours is written in the configuration stage",
+    },
+    Known {
+        path: "/etc/apt/sources.list*",
+        aspects: &[Aspect::OnlyOurs, Aspect::OnlyTheirs],
+        why: "mmdebstrap writes the mirror of this machine; we write the canonical repositories, one file each",
+    },
+    Known {
+        path: "/var/lib/apt/lists/*",
+        aspects: &[Aspect::OnlyTheirs, Aspect::Mode, Aspect::Owner],
+        why: "made by running apt in the tree, which we do not; apt makes it again",
+    },
+    Known {
+        path: "/var/cache/apt/archives/*",
+        aspects: &[Aspect::OnlyTheirs, Aspect::Mode, Aspect::Owner],
+        why: "made by running apt in the tree, which we do not; apt makes it again",
     },
 ];
 
 impl Known {
-    pub fn covers(&self, difference: &Difference) -> bool {
+    fn covers(&self, difference: &Difference) -> bool {
         let path = difference.path.to_string();
         let same = match self.path.strip_suffix('*') {
             Some(start) => path.starts_with(start),
             None => path == self.path,
         };
-        same && self.aspect == difference.aspect
+        same && self.aspects.contains(&difference.aspect)
     }
 }
 
-/// The differences that nobody knows of.
-pub fn unknown(differences: &[Difference]) -> Vec<&Difference> {
-    differences.iter().filter(|difference| !KNOWN.iter().any(|known| known.covers(difference))).collect()
+/// What the provider's table takes away from our tree, or empties.
+fn is_volatile(table: &[VolatilePath], difference: &Difference) -> bool {
+    let Some(entry) = table.iter().find(|entry| match entry.rule {
+        Rule::Contents => difference.path.ancestors().any(|above| entry.path.matches(above.as_bytes())),
+        Rule::Delete | Rule::FirstBoot | Rule::Empty => entry.path.matches(difference.path.as_bytes()),
+    }) else {
+        return false;
+    };
+    match entry.rule {
+        Rule::Delete | Rule::FirstBoot | Rule::Contents => difference.aspect == Aspect::OnlyTheirs,
+        // mmdebstrap empties it too, by making it anew with a mode of its own.
+        Rule::Empty => difference.aspect == Aspect::Mode,
+    }
+}
+
+/// The differences that nobody knows of; prints the known ones that were seen.
+pub fn unknown(table: &[VolatilePath], differences: &[Difference]) -> Vec<Difference> {
+    let mut unknown = Vec::new();
+    for difference in differences {
+        match KNOWN.iter().find(|known| known.covers(difference)) {
+            Some(known) => println!("known: {:?} {}: {}", difference.aspect, difference.path, known.why),
+            None if is_volatile(table, difference) => println!("volatile: {}", difference.path),
+            None => unknown.push(difference.clone()),
+        }
+    }
+    unknown
 }

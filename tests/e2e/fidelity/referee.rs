@@ -12,7 +12,7 @@ use providers::mirror;
 use crate::support::must;
 
 /// Grows whenever the same lock may become another tree.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Makes the tree of a lock as a tar, once per lock.
 ///
@@ -33,7 +33,8 @@ pub fn tree_of(lock: &Lock) -> PathBuf {
         .map(|package| format!("{}={}", package.name, package.version))
         .collect();
     let described = format!("{VERSION} {preferences} {answers} {asked:?} {}", lock.epoch);
-    let place = Path::new("/var/tmp/image-composer-referee").join(&layers::Blake3::of(described.as_bytes()).to_hex()[..16]);
+    let place =
+        Path::new("/var/tmp/image-composer-referee").join(&layers::Blake3::of(described.as_bytes()).to_hex()[..16]);
     let tar = place.join("tree.tar");
     if tar.exists() {
         return tar;
@@ -52,8 +53,11 @@ pub fn tree_of(lock: &Lock) -> PathBuf {
                 .arg(format!("--architectures={}", lock.architecture))
                 .arg(format!("--include={}", asked.join(",")))
                 .arg(format!("--setup-hook=cp {directory}/lock.pref \"$1\"/etc/apt/preferences.d/lock.pref"))
+                .arg(format!("--setup-hook={}", merged_usr(lock)))
                 .arg(format!("--essential-hook=chroot \"$1\" debconf-set-selections < {directory}/answers"))
-                .arg("--customize-hook=rm \"$1\"/etc/apt/preferences.d/lock.pref")
+                .arg(
+                    "--customize-hook=rm \"$1\"/etc/apt/preferences.d/lock.pref \"$1\"/etc/apt/apt.conf.d/99mmdebstrap"
+                )
                 .arg(codename)
                 .arg(&unfinished)
                 .arg(place.join("sources.list"))
@@ -63,6 +67,15 @@ pub fn tree_of(lock: &Lock) -> PathBuf {
     );
     std::fs::rename(&unfinished, &tar).unwrap();
     tar
+}
+
+/// Up to Debian 12 no package ships the links of a merged /usr: debootstrap lays them before
+/// anything is unpacked, mmdebstrap leaves it to whoever calls it.
+fn merged_usr(lock: &Lock) -> &'static str {
+    match lock.os_version.as_str() {
+        "12" => "for name in bin sbin lib lib64; do mkdir -p \"$1/usr/$name\"; ln -s \"usr/$name\" \"$1/$name\"; done",
+        _ => "true",
+    }
 }
 
 fn answer(answer: &providers::distro::DebconfAnswer) -> Answer {
@@ -96,7 +109,12 @@ fn sources(lock: &Lock, distro: &Distro) -> String {
         };
         let keys = facts.keys.as_deref().expect("a repository with a key file");
         let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("providers/data/keys").join(keys);
-        text.push_str(&format!("deb [signed-by={}] {url} {} {}\n", keys.display(), repository.suite, repository.component));
+        text.push_str(&format!(
+            "deb [signed-by={}] {url} {} {}\n",
+            keys.display(),
+            repository.suite,
+            repository.component
+        ));
     }
     text
 }
