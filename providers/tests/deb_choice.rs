@@ -1,4 +1,5 @@
-//! The choice of packages against apt's own, on the live indexes of Debian.
+//! The choice of packages against apt's own, on the live indexes of Debian. `DEB_CHOICE=nginx`
+//! compares only the sets that have that package.
 
 mod deb_support;
 
@@ -102,10 +103,16 @@ fn compare(suite: &str) {
     let universe = universe(&apt);
     let mut wrong = Vec::new();
     let mut compared = 0u32;
-    for set in SETS {
+    let only = std::env::var("DEB_CHOICE").ok();
+    for (at, set) in SETS.iter().enumerate() {
         // A release does not have every package of the list.
         let set: Vec<&str> = set.iter().copied().filter(|name| universe.candidate(name).is_some()).collect();
-        for variant in [Variant::Minbase, Variant::Important] {
+        if only.as_ref().is_some_and(|name| !set.contains(&name.as_str())) {
+            continue;
+        }
+        // The variant matters little beside large sets, and each question takes apt seconds.
+        let variants = if at < 3 { &[Variant::Minbase, Variant::Important][..] } else { &[Variant::Minbase] };
+        for &variant in variants {
             for recommends in [false, true] {
                 let theirs = match apt.choose(recommends, &told(&universe, variant, &set)) {
                     Ok(theirs) => theirs,
@@ -132,7 +139,8 @@ fn compare(suite: &str) {
             }
         }
     }
-    assert!(compared > 40, "only {compared} sets could be compared");
+    assert!(compared > 30 || only.is_some(), "only {compared} sets could be compared");
+    println!("{suite}: {compared} sets compared");
     assert!(wrong.is_empty(), "{suite}: {} of {compared} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 

@@ -114,17 +114,17 @@ impl Apt {
     pub fn choose(&self, recommends: bool, packages: &[String]) -> Result<Vec<String>, String> {
         let policy = if recommends { "--install-recommends" } else { "--no-install-recommends" };
         let mut command = self.command("apt-get");
-        command.args(["-s", "-q", "install", policy]).args(packages).env("LC_ALL", "C");
+        command.args(["-qq", "--print-uris", "install", policy]).args(packages).env("LC_ALL", "C");
         let output = command.output().unwrap();
         if !output.status.success() {
             return Err(text(&output) + &String::from_utf8_lossy(&output.stderr));
         }
+        // 'URI' NAME_VERSION_ARCHITECTURE.deb SIZE DIGEST
         let mut chosen: Vec<String> = text(&output)
             .lines()
             .filter_map(|line| {
-                let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
-                let version = rest.trim_start_matches('(').split(' ').next()?;
-                Some(format!("{name}={version}"))
+                let mut parts = line.split(' ').nth(1)?.split('_');
+                Some(format!("{}={}", parts.next()?, parts.next()?.replace("%3a", ":")))
             })
             .collect();
         chosen.sort();
