@@ -11,9 +11,11 @@ use crate::cli::options::{BuildRequest, CleanWhat};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
+use crate::explain;
 use crate::finalize::cache::{CachedImage, ImageCache};
 use crate::finalize::{Artifact, Target, documents, output};
 use crate::means;
+use crate::patience::Patience;
 use crate::progress::Outcome;
 use crate::spec::choice::Stage;
 use crate::spec::{self, KnownProviders, ResolvedSpec, Surroundings};
@@ -26,12 +28,14 @@ use crate::stages;
 pub fn run(request: &BuildRequest) -> Result<Vec<Artifact>, Error> {
     let mut spec = read_spec(request)?;
     request.options.apply(&mut spec, &request.config, &request.current_directory)?;
-    let _slot = means::slot(&request.config, request.interrupted.as_ref(), &*request.reporter)?;
-    let workshop = means::prepare(request, &spec)?;
-    let target = Target { directory: spec.destination.clone(), force: request.options.force };
-    let given = given_lock(request)?;
-    let built = build(&spec, given, &target, request, &workshop.context)?;
-    Ok(built)
+    let patience = Patience::start(request);
+    let built = means::slot(&request.config, request.interrupted.as_ref(), &*request.reporter).and_then(|_slot| {
+        let workshop = means::prepare(request, &spec)?;
+        let target = Target { directory: spec.destination.clone(), force: request.options.force };
+        let given = given_lock(request)?;
+        build(&spec, given, &target, request, &workshop.context)
+    });
+    built.map_err(|error| patience.judge(error))
 }
 
 /// The five stages, in order.
@@ -78,7 +82,10 @@ fn build(
     documents::publish_report(spec, target, cx, started.elapsed())?;
     if spec.caches.images {
         let max_count = request.config.image_cache.max_count;
-        images.keep(&key, spec.name.as_str(), &artifacts, target, max_count)?;
+        // The outputs are finished: that no copy of them can be kept is no failure of the build.
+        if let Err(error) = images.keep(&key, spec.name.as_str(), &artifacts, target, max_count) {
+            cx.reporter.warn(&format!("the image is not kept in the cache: {}", explain::chain(&error)));
+        }
     }
     Ok(artifacts)
 }
@@ -191,8 +198,10 @@ fn given_lock(request: &BuildRequest) -> Result<Option<Lock>, Error> {
 /// Those of the packages stage; a directory that cannot be written.
 pub fn lock(request: &BuildRequest) -> Result<PathBuf, Error> {
     let spec = read_spec(request)?;
-    let workshop = means::prepare(request, &spec)?;
-    let lock = stages::lock(&spec, None, &workshop.context)?;
+    let patience = Patience::start(request);
+    let lock = means::prepare(request, &spec)
+        .and_then(|workshop| stages::lock(&spec, None, &workshop.context))
+        .map_err(|error| patience.judge(error))?;
     let path = std::path::absolute(lock_path(&request.spec_path))
         .map_err(|source| Error::io(Kind::Build, "find", &request.spec_path, source))?;
     let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
@@ -209,8 +218,10 @@ pub fn lock(request: &BuildRequest) -> Result<PathBuf, Error> {
 /// The package is not in the image; those of the packages stage.
 pub fn why(request: &BuildRequest, package: &str) -> Result<String, Error> {
     let spec = read_spec(request)?;
-    let workshop = means::prepare(request, &spec)?;
-    let lock = stages::lock(&spec, given_lock(request)?, &workshop.context)?;
+    let patience = Patience::start(request);
+    let lock = means::prepare(request, &spec)
+        .and_then(|workshop| stages::lock(&spec, given_lock(request)?, &workshop.context))
+        .map_err(|error| patience.judge(error))?;
     let mut lines: Vec<String> = Vec::new();
     let mut wanted = package.to_owned();
     loop {

@@ -137,8 +137,9 @@ impl Context {
         match self.deadline {
             None => Limits::default(),
             Some(end) => {
-                // 0 would mean no bound; a build out of time gets the shortest one.
-                let left = end.saturating_duration_since(Instant::now()).as_secs().max(1);
+                // 0 would mean no bound. Rounded up: the build's own clock ends it first, and knows
+                // why; this bound is for a build whose clock is stuck.
+                let left = end.saturating_duration_since(Instant::now()).as_secs().saturating_add(1);
                 Limits { seconds: left.min(Limits::default().seconds), ..Limits::default() }
             }
         }

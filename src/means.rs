@@ -35,8 +35,10 @@ pub struct Workshop {
 /// Directories that cannot be made; an unknown rung.
 pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, Error> {
     let config = &request.config;
+    sweep_sessions(&config.cache_dir.join("store/tmp"));
     let store = Store::open(&config.cache_dir.join("store"))
         .or_fail(Kind::Configuration, || format!("failed to use the cache directory {}", config.cache_dir.display()))?;
+    sweep_unfinished(&config.cache_dir);
     let own_cache = match spec.caches.packages {
         true => None,
         false => Some(store.stage().to("make a work directory")?),
@@ -69,6 +71,46 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
         },
         _own_cache: own_cache,
     })
+}
+
+/// Empties what killed sessions left in the store: on the rung `userns` it belongs to ids that only
+/// the sandbox can act as, so that the store's own sweep could not remove it.
+fn sweep_sessions(work: &std::path::Path) {
+    for entry in fs::read_dir(work).into_iter().flatten().filter_map(Result::ok) {
+        let session = entry.path().join("session");
+        if !session.is_dir() {
+            continue;
+        }
+        let Ok(lock) = File::open(entry.path().join("lock")) else { continue };
+        // Held: the build that it belongs to is alive.
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        if let Err(error) = sandbox::sweep(&session) {
+            tracing::warn!("failed to remove what a killed build left in {}: {error}", session.display());
+        }
+    }
+}
+
+/// Age of a file under a passing name that no process can still be writing: they hold an index or
+/// a release, a few MiB at most, and have their name for less than a second.
+const UNFINISHED_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Removes what a killed build left of indexes and releases under passing names.
+fn sweep_unfinished(cache: &std::path::Path) {
+    for directory in ["indexes/sha256", "releases"] {
+        for entry in fs::read_dir(cache.join(directory)).into_iter().flatten().filter_map(Result::ok) {
+            let old = || {
+                entry
+                    .metadata()
+                    .and_then(|meta| meta.modified())
+                    .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > UNFINISHED_AGE))
+            };
+            if entry.file_name().as_encoded_bytes().starts_with(b".new-") && old() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
 }
 
 fn read_rung(name: &str) -> Result<Rung, Error> {

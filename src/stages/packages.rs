@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use providers::cache::CacheDir;
 use providers::deb::order::{Item, order};
-use providers::deb::solve::{Index, Options, Origin, RepositoryRef, Request, Solution, Universe, Variant, Wish, solve};
+use providers::deb::solve::{
+    Index, Options, Origin, Problem, RepositoryRef, Request, Solution, Universe, Unsolvable, Variant, Wish, solve,
+};
 use providers::distro::Distro;
 use providers::fetch::FileRequest;
 use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
@@ -121,8 +123,7 @@ fn resolve(
         remove: request.remove.iter().cloned().collect(),
         recommends: request.recommends,
     };
-    let solution =
-        solve(&universe, &asked).map_err(|error| Error::build(format!("Failed to resolve dependencies: {error}")))?;
+    let solution = solve(&universe, &asked).map_err(|error| unsolvable(&error))?;
     let packages = locked_packages(distro, &universe, &solution, &request, &architecture.to_string())?;
     Ok(Lock {
         format: lock::FORMAT,
@@ -134,6 +135,29 @@ fn resolve(
         repositories: locked,
         packages,
     })
+}
+
+/// Why there is no such set of packages, one reason a line, in the words of the user's documents.
+fn unsolvable(error: &Unsolvable) -> Error {
+    let told = |problem: &Problem| match problem {
+        Problem::NotFound { name, near } if near.is_empty() => format!("Package not found: '{name}'"),
+        Problem::NotFound { name, near } => {
+            format!("Package not found: '{name}'; did you mean '{}'?", near.join("', '"))
+        }
+        other => other.to_string(),
+    };
+    let reasons: Vec<String> = error.problems.iter().map(told).collect();
+    let only_names = error.problems.iter().all(|problem| matches!(problem, Problem::NotFound { .. }));
+    let sentence = match reasons.as_slice() {
+        [only] if only_names => only.clone(),
+        [only] => format!("Failed to resolve dependencies: {only}"),
+        several => format!("Failed to resolve dependencies:\n    {}", several.join("\n    ")),
+    };
+    let hint = match only_names {
+        true => "names are those of the spec's customizations.packages and of the provider's defaults",
+        false => "change customizations.packages, or add a repository that has what is missing",
+    };
+    Error::build(sentence).hint(hint)
 }
 
 /// Everything that is asked for by name: the provider's defaults, the kernel and what it needs to
