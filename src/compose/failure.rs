@@ -55,7 +55,12 @@ pub fn explain(origin: &Origin, session: &Session, error: sandbox::Error, tail: 
         sandbox::Error::Command { status, .. } => *status,
         _ => {
             let hint = error.hint().map(str::to_owned);
-            let wrapped = Error::build("failed to run a step in the sandbox").caused_by(error);
+            let what = match origin {
+                Origin::Script(name) => format!("'{name}'"),
+                Origin::Packages => "the scripts of packages".to_owned(),
+                Origin::Configuration => "a step of the configuration".to_owned(),
+            };
+            let wrapped = Error::build(format!("failed to run {what} in the sandbox")).caused_by(error);
             return match hint {
                 Some(hint) => wrapped.hint(hint),
                 None => wrapped,
@@ -76,6 +81,9 @@ pub fn explain(origin: &Origin, session: &Session, error: sandbox::Error, tail: 
         sentence.push_str(line);
     }
     let mut hint = format!("the command was: {command}");
+    if matches!(origin, Origin::Script(_)) {
+        hint.push_str("\n      run the same build again to run this script again: all that came before it is kept");
+    }
     match kept {
         Some(path) => hint.push_str(&format!("\n      its files are kept in {}", path.display())),
         None => hint.push_str("\n      --keep-temp keeps its files, -v shows all it prints"),

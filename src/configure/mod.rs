@@ -10,6 +10,7 @@ mod network;
 mod scripts;
 mod services;
 mod settings;
+mod trace;
 mod users;
 
 pub use accounts::read_text;

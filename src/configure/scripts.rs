@@ -1,21 +1,25 @@
 //! Scripts of the spec, in the image or on the build side.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use layers::{Content, KeyBuilder, Stack};
 use providers::distro::VolatilePath;
-use sandbox::{Command, Placed, Step};
+use sandbox::{Command, Step};
 
+use super::trace;
 use crate::compose::{Work, command_with, failure, materialise, run_step};
 use crate::context::Context;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, ResultExt};
 use crate::spec::resolved::Script;
 
 /// Grows whenever the same script may see another surrounding.
-const SCRIPT_VERSION: u32 = 1;
-/// Where a script lies while it runs in the image: on a tmpfs of the sandbox.
-const IN_IMAGE: &str = "tmp";
+const SCRIPT_VERSION: u32 = 2;
+/// Where a script lies while it runs in the image: in a lower directory on top, so that it never
+/// becomes part of it. Not below /tmp or /run, over which the sandbox mounts its own.
+const IN_IMAGE: &str = ".image-composer";
 
 /// Runs one script on a stack; `position` tells scripts of the same name apart.
 ///
@@ -41,42 +45,84 @@ pub fn run(
         key = key.field("host", host.0.as_slice());
     }
     let title = format!("run {}", script.path);
-    run_step(cx, volatile, stack, &key.finish(), &title, |stack| {
+    let started = Instant::now();
+    let ran = run_step(cx, volatile, stack, &key.finish(), &title, |stack| {
         let bytes = read_checked(script)?;
-        let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
-        steps.extend(materialise(stack));
-        let name = Path::new(&script.path).file_name().map_or("script".into(), |name| name.to_string_lossy());
-        let variables: BTreeMap<&str, String> =
+        let argv = interpreter(&bytes);
+        let hold = cx.store.stage().to("make a work directory")?;
+        let steps = Run { cx, script, position, spec_directory, stack, top: hold.path() }.steps(&bytes, argv, &[])?;
+        Ok(Work { origin: failure::Origin::Script(script.path.clone()), steps, hold: vec![hold] })
+    });
+    ran.map_err(|error| {
+        // Found by running it once more with the shell's trace on: the first run is never traced,
+        // because a trace is seen by whatever reads the standard error of the script's commands.
+        let traced = || {
+            let bytes = read_checked(script).ok()?;
+            let argv = trace::shell(&interpreter(&bytes))?;
+            let hold = cx.store.stage().ok()?;
+            let run = Run { cx, script, position, spec_directory, stack, top: hold.path() };
+            let steps = run.steps(&bytes, argv, &[trace::PROMPT]).ok()?;
+            trace::last_command(cx, steps, &script.path, &String::from_utf8_lossy(&bytes))
+        };
+        trace::tell(error, started.elapsed(), traced)
+    })
+}
+
+/// One run of a script and its surroundings.
+struct Run<'a> {
+    cx: &'a Context,
+    script: &'a Script,
+    position: usize,
+    spec_directory: &'a Path,
+    stack: &'a Stack,
+    /// An empty directory that stays until the script has run.
+    top: &'a Path,
+}
+
+impl Run<'_> {
+    /// What is done: the script is started by these words, with more variables than its own.
+    fn steps(&self, bytes: &[u8], mut argv: Vec<String>, more: &[(&str, &str)]) -> Result<Vec<Step>, Error> {
+        let Self { cx, script, .. } = self;
+        let mut variables: BTreeMap<&str, String> =
             script.environment.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let variables: Vec<(&str, String)> = variables.into_iter().collect();
-        if script.run_in_chroot {
-            let place = format!("{IN_IMAGE}/{position:02}-{name}");
-            steps.push(Step::Place {
-                path: place.clone().into_bytes(),
-                what: Placed::File(bytes.clone()),
-                mode: Some(0o755),
-                uid: 0,
-                gid: 0,
-                mtime: None,
-                xattrs: Vec::new(),
-            });
-            let mut argv = interpreter(&bytes);
-            argv.push(format!("/{place}"));
+        let mut lowers = self.stack.lower_directories();
+        let run = if script.run_in_chroot {
+            argv.push(self.lay(bytes, &mut lowers)?);
             argv.extend(script.args.iter().cloned());
-            steps.push(Step::Run(command_with(&argv, cx.epoch(), &variables)));
+            Step::Run(command_with(&argv, cx.epoch(), &variables))
         } else {
-            let inside = format!("{}/{}", sandbox::HOST_VIEW_DIRECTORY, relative(script, spec_directory)?);
-            let mut argv = interpreter(&bytes);
-            argv.push(inside);
+            argv.push(format!("{}/{}", sandbox::HOST_VIEW_DIRECTORY, relative(script, self.spec_directory)?));
             argv.extend(script.args.iter().cloned());
             let command = Command {
                 cwd: sandbox::HOST_VIEW_DIRECTORY.as_bytes().to_vec(),
                 ..command_with(&argv, cx.epoch(), &variables)
             };
-            steps.push(Step::RunOnHost { command, directory: spec_directory.to_path_buf() });
+            Step::RunOnHost { command, directory: self.spec_directory.to_path_buf() }
+        };
+        let mut steps = vec![Step::Stack { lowers, keep: Vec::new() }];
+        steps.extend(materialise(self.stack));
+        steps.push(run);
+        Ok(steps)
+    }
+
+    /// Lays the script into a lower directory on top, and gives its path in the image.
+    fn lay(&self, bytes: &[u8], lowers: &mut Vec<PathBuf>) -> Result<String, Error> {
+        let name = Path::new(&self.script.path).file_name().map_or("script".into(), |name| name.to_string_lossy());
+        let place = format!("{IN_IMAGE}/{:02}-{name}", self.position);
+        let root = self.top.join("script");
+        let (directory, file) = (root.join(IN_IMAGE), root.join(&place));
+        let io = |source| Error::io(Kind::Build, "write", &file, source);
+        std::fs::create_dir_all(&directory).map_err(io)?;
+        std::fs::write(&file, bytes).map_err(io)?;
+        // Whatever the umask: the topmost directory is what the script sees as the root.
+        for path in [&root, &directory, &file] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(io)?;
         }
-        Ok(Work { origin: failure::Origin::Script(script.path.clone()), steps, hold: Vec::new() })
-    })
+        lowers.push(root);
+        Ok(format!("/{place}"))
+    }
 }
 
 /// What the host gives to scripts on the build side, as a digest: such a step is not promised to
