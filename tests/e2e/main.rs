@@ -5,3 +5,4 @@ mod build;
 mod fidelity;
 mod machine;
 mod support;
+mod wrong;

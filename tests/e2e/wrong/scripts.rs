@@ -1,0 +1,51 @@
+//! Scripts that fail: a package's own, and those of the spec.
+
+use super::case::Case;
+
+#[test]
+fn a_maintainer_script_that_fails_ends_the_build() {
+    let Some(case) = Case::new("maintainer") else { return };
+    case.spec(&["tiny-broken"], "");
+    case.build(&[])
+        .with(4, &["failed to configure packages", "tiny-broken", "about to break", "the command was: dpkg"]);
+    case.nothing_is_there().nobody_is_alive();
+    case.spec(&["tiny-hello"], "");
+    case.build(&[]).with(0, &[]);
+    case.all_is_there();
+    case.nothing_is_left();
+}
+
+#[test]
+fn a_script_that_fails_is_told_with_its_line() {
+    let Some(case) = Case::new("script") else { return };
+    let more = |place: bool| format!("  scripts:\n    - {{path: ./setup.sh, args: [one], run_in_chroot: {place}}}\n");
+    for (shell, inside) in [("#!/bin/sh", true), ("#!/bin/bash", true), ("#!/bin/bash", false)] {
+        case.write("setup.sh", &format!("{shell}\nset -e\n\necho \"working on $1\"\n/bin/false \"a b\"\necho never\n"));
+        case.spec(&[], &more(inside));
+        let words = [
+            "Script returned non-zero exit code: './setup.sh' ended with exit code 1",
+            "working on one",
+            "setup.sh:5: /bin/false",
+            "setup.sh one",
+            "--keep-temp",
+        ];
+        case.build(&[]).with(4, &words);
+        case.nothing_is_there().nobody_is_alive();
+    }
+    case.write("setup.sh", "#!/bin/sh\necho fine > /usr/share/fine\n");
+    case.spec(&[], &more(true));
+    case.build(&[]).with(0, &[]);
+    case.all_is_there();
+    case.nothing_is_left();
+}
+
+#[test]
+fn a_script_in_no_known_language_is_told_as_a_whole() {
+    let Some(case) = Case::new("script-other") else { return };
+    case.write("setup", "#!/usr/bin/env -S false\n");
+    case.spec(&[], "  scripts:\n    - {path: ./setup, run_in_chroot: true}\n");
+    case.build(&[]).with(4, &["Script returned non-zero exit code: './setup' ended with exit code 1"]);
+    case.write("setup", "#!/usr/bin/nothing\n");
+    case.build(&[]).with(4, &["'./setup'", "/usr/bin/nothing"]);
+    case.nothing_is_there();
+}
