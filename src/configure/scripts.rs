@@ -50,7 +50,7 @@ pub fn run(
         let bytes = read_checked(script)?;
         let argv = interpreter(&bytes);
         let hold = cx.store.stage().to("make a work directory")?;
-        let steps = Run { cx, script, position, spec_directory, stack, top: hold.path() }.steps(&bytes, argv, &[])?;
+        let steps = Run { cx, script, position, spec_directory, stack, top: hold.path() }.steps(&bytes, argv)?;
         Ok(Work { origin: failure::Origin::Script(script.path.clone()), steps, hold: vec![hold] })
     });
     ran.map_err(|error| {
@@ -61,7 +61,7 @@ pub fn run(
             let argv = trace::shell(&interpreter(&bytes))?;
             let hold = cx.store.stage().ok()?;
             let run = Run { cx, script, position, spec_directory, stack, top: hold.path() };
-            let steps = run.steps(&bytes, argv, &[trace::PROMPT]).ok()?;
+            let steps = run.steps(&bytes, argv).ok()?;
             trace::last_command(cx, steps, &script.path, &String::from_utf8_lossy(&bytes))
         };
         trace::tell(error, started.elapsed(), traced)
@@ -80,12 +80,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// What is done: the script is started by these words, with more variables than its own.
-    fn steps(&self, bytes: &[u8], mut argv: Vec<String>, more: &[(&str, &str)]) -> Result<Vec<Step>, Error> {
+    /// What is done: the script is started by these words.
+    fn steps(&self, bytes: &[u8], mut argv: Vec<String>) -> Result<Vec<Step>, Error> {
         let Self { cx, script, .. } = self;
-        let mut variables: BTreeMap<&str, String> =
+        let variables: BTreeMap<&str, String> =
             script.environment.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let variables: Vec<(&str, String)> = variables.into_iter().collect();
         let mut lowers = self.stack.lower_directories();
         let run = if script.run_in_chroot {

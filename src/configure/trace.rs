@@ -7,11 +7,11 @@ use sandbox::{Event, Limits, Session, Step};
 use crate::context::Context;
 use crate::error::{Error, Kind};
 
-/// Stands before each line of the shell's trace (`PS4`; dash(1), bash(1)); both repeat or keep the
-/// first character and expand the rest.
-pub const PROMPT: (&str, &str) = ("PS4", "+image-composer:$LINENO: ");
+/// Reads a script with the trace on, each line of which begins as [`LEAD`] says (`PS4`; dash(1),
+/// bash(1)). Set by the shell itself: bash takes no `PS4` from root's environment.
+const TRACED: &str = "PS4='+image-composer:$LINENO: '; image_composer=$1; shift; set -x; . \"$image_composer\"";
 const LEAD: &str = "image-composer:";
-/// Shells whose trace says lines.
+/// Shells whose trace can be read.
 const SHELLS: [&str; 3] = ["sh", "dash", "bash"];
 /// A script that takes longer is not run again only to find a line.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -20,7 +20,8 @@ const LIMIT_SECONDS: u64 = 60;
 /// Longest command that is shown, in characters.
 const COMMAND_MAX: usize = 200;
 
-/// The words that start a shell with its trace on; `None`: no shell whose trace says lines.
+/// The words that start a shell with its trace on, before a script and its arguments; `None`: no
+/// shell whose trace can be read.
 pub fn shell(argv: &[String]) -> Option<Vec<String>> {
     let mut words = argv.to_vec();
     let mut name = words.first()?.rsplit('/').next()?;
@@ -30,7 +31,8 @@ pub fn shell(argv: &[String]) -> Option<Vec<String>> {
     if !SHELLS.contains(&name) {
         return None;
     }
-    words.push("-x".to_owned());
+    // The word after the code is the shell's own name.
+    words.extend(["-c", TRACED, "sh"].map(str::to_owned));
     Some(words)
 }
 
@@ -88,21 +90,30 @@ pub fn last_command(cx: &Context, steps: Vec<Step>, path: &str, script: &str) ->
     Some(place(path, script, line, &command))
 }
 
-/// A line of the trace: the script's line, and the command.
-fn parse(text: &str) -> Option<(usize, String)> {
+/// A line of the trace: the script's line, where the shell knows it, and the command.
+fn parse(text: &str) -> Option<(Option<usize>, String)> {
     let (line, command) = text.trim_start_matches('+').strip_prefix(LEAD)?.split_once(": ")?;
-    Some((line.parse().ok()?, command.chars().take(COMMAND_MAX).collect()))
+    // The first line of all is the one that reads the script.
+    if command.starts_with(". /") {
+        return None;
+    }
+    Some((line.parse().ok(), command.chars().take(COMMAND_MAX).collect()))
 }
 
-/// `path:line: command`. dash counts lines in a function from the function's own: a line that does
-/// not have the command is not named.
-fn place(path: &str, script: &str, line: usize, command: &str) -> String {
+/// `path:line: command`. Some shells count lines in a function from the function's own, and Debian's
+/// dash counts none: a line is named only if it has the command, or if no other has it.
+fn place(path: &str, script: &str, line: Option<usize>, command: &str) -> String {
     let word = command.split([' ', '=', '\'']).find(|word| !word.is_empty()).unwrap_or_default();
-    let text = line.checked_sub(1).and_then(|index| script.lines().nth(index)).unwrap_or_default();
-    if text.contains(word) || text.contains('$') {
-        format!("{path}:{line}: {command}")
-    } else {
-        format!("{path}: {command}")
+    let has = |text: &str| text.contains(word);
+    let said = line.filter(|line| {
+        let text = line.checked_sub(1).and_then(|index| script.lines().nth(index)).unwrap_or_default();
+        has(text) || text.contains('$')
+    });
+    let mut lines = (1..).zip(script.lines()).filter(|(_, text)| has(text)).map(|(number, _): (usize, _)| number);
+    let only = lines.next().filter(|_| lines.next().is_none());
+    match said.or(only) {
+        Some(line) => format!("{path}:{line}: {command}"),
+        None => format!("{path}: {command}"),
     }
 }
 
@@ -112,17 +123,24 @@ mod tests {
 
     #[test]
     fn the_last_line_of_a_trace_is_the_place() {
-        assert_eq!(parse("++image-composer:7: false 'a b'"), Some((7, "false 'a b'".to_owned())));
+        assert_eq!(parse("++image-composer:7: false 'a b'"), Some((Some(7), "false 'a b'".to_owned())));
+        assert_eq!(parse("+image-composer:: false a b"), Some((None, "false a b".to_owned())));
         assert_eq!(parse("+ false"), None);
-        assert_eq!(place("./s.sh", "set -e\nfalse x\n", 2, "false x"), "./s.sh:2: false x");
-        assert_eq!(place("./s.sh", "f() {\nfalse x\n}\nf\n", 1, "false x"), "./s.sh: false x");
+        let twice = "set -e\nfalse x || true\nfalse x\n";
+        assert_eq!(place("./s.sh", twice, Some(3), "false x"), "./s.sh:3: false x");
+        assert_eq!(place("./s.sh", twice, Some(1), "false x"), "./s.sh: false x");
+        assert_eq!(place("./s.sh", twice, None, "false x"), "./s.sh: false x");
+        assert_eq!(place("./s.sh", "set -e\nfalse x\n", None, "false x"), "./s.sh:2: false x");
     }
 
     #[test]
     fn only_shells_have_a_trace() {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(shell(&words(&["/bin/sh"])), Some(words(&["/bin/sh", "-x"])));
-        assert_eq!(shell(&words(&["/usr/bin/env", "bash"])), Some(words(&["/usr/bin/env", "bash", "-x"])));
+        assert_eq!(shell(&words(&["/bin/sh"])), Some(words(&["/bin/sh", "-c", TRACED, "sh"])));
+        assert_eq!(
+            shell(&words(&["/usr/bin/env", "bash"])),
+            Some(words(&["/usr/bin/env", "bash", "-c", TRACED, "sh"]))
+        );
         assert_eq!(shell(&words(&["/usr/bin/python3"])), None);
     }
 }

@@ -199,6 +199,9 @@ impl Archive {
         fs::write(&plain, release).unwrap();
         let signed = root.join(format!("dists/{SUITE}/InRelease"));
         must(self.gpg(key).arg("--clearsign").arg("--output").arg(&signed).arg(&plain));
+        // gpg starts an agent of each home that would outlive the suite.
+        let _ =
+            Command::new("gpgconf").arg("--homedir").arg(self.home.join(key)).args(["--kill", "gpg-agent"]).output();
     }
 
     /// A copy of the repository whose release says something else, signed with this key.

@@ -32,7 +32,7 @@ fn a_script_that_fails_is_told_with_its_line() {
         case.build(&[]).with(4, &words);
         case.nothing_is_there().nobody_is_alive();
     }
-    case.write("setup.sh", "#!/bin/sh\necho fine > /usr/share/fine\n");
+    case.write("setup.sh", "#!/bin/sh\necho fine > /etc/fine\n");
     case.spec(&[], &more(true));
     case.build(&[]).with(0, &[]);
     case.all_is_there();

@@ -58,7 +58,7 @@ fn a_full_disk_under_the_cache_is_told_and_what_is_there_stays_good() {
     case.spec(&["tiny-big", "tiny-hello"], "");
     // Room for the indexes at most; for some of the packages; for the packages, but no layers;
     // for some layers.
-    for size in [64, 3 << 10, 8 << 10, 16 << 10, 24 << 10] {
+    for size in [64, 3 << 10, 8 << 10, 12 << 10, 16 << 10] {
         small.grow(size);
         let ended = case.build(&[]);
         if ended.code == Some(0) {
