@@ -1,6 +1,6 @@
 //! A virtual machine that boots an image, by software emulation.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,6 @@ const BOOT_LIMIT: Duration = Duration::from_secs(1200);
 pub struct Machine {
     child: Child,
     console: Arc<Mutex<Vec<u8>>>,
-    input: std::process::ChildStdin,
     pub ssh_port: u16,
 }
 
@@ -34,7 +33,7 @@ impl Machine {
             .arg("-nic")
             .arg(format!("user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"))
             .args(["-serial", "mon:stdio"])
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -48,8 +47,7 @@ impl Machine {
                 sink.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
-        let input = child.stdin.take().unwrap();
-        Self { child, console, input, ssh_port }
+        Self { child, console, ssh_port }
     }
 
     pub fn console(&self) -> String {
@@ -66,11 +64,6 @@ impl Machine {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-    }
-
-    pub fn type_line(&mut self, line: &str) {
-        self.input.write_all(line.as_bytes()).unwrap();
-        self.input.write_all(b"\n").unwrap();
     }
 
     /// Runs a command over ssh with a key and gives what it printed; tries until sshd answers.

@@ -73,7 +73,10 @@ impl User {
             // useradd gives everybody a range where the machine's settings say so.
             for file in ["/etc/subuid", "/etc/subgid"] {
                 let text = std::fs::read_to_string(file).unwrap_or_default();
-                let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("ic-range:") && !line.starts_with("ic-plain:")).collect();
+                let mut lines: Vec<&str> = text
+                    .lines()
+                    .filter(|line| !line.starts_with("ic-range:") && !line.starts_with("ic-plain:"))
+                    .collect();
                 lines.push("ic-range:1879048192:65536");
                 std::fs::write(file, lines.join("\n") + "\n").unwrap();
             }
