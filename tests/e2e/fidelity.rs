@@ -72,6 +72,7 @@ output: {{ format: raw }}
         let catalogue = Catalogue::embedded().unwrap();
         let volatile = &catalogue.find("debian", self.version).unwrap().volatile;
         let differences = compare(&ours, &theirs);
+        known::tell(&differences);
         let unknown = unknown(volatile, &differences);
         println!("{}: {} differences, {} of them unknown", self.name(), differences.len(), unknown.len());
         let lines: Vec<String> = unknown.iter().map(ToString::to_string).collect();

@@ -59,7 +59,7 @@ pub fn compare(ours: &Side, theirs: &Side) -> Vec<Difference> {
         };
         match (&our.kind, &their.kind) {
             (Kind::File(own), Kind::File(other)) if own.digest != other.digest => {
-                if let Some(detail) = contents(path, ours.text(path), theirs.text(path)) {
+                if let Some(detail) = contents(path, ours.texts.get(path), theirs.texts.get(path)) {
                     note(Aspect::Content, format!("{} and {} bytes: {detail}", own.size, other.size));
                 }
             }
@@ -97,9 +97,14 @@ fn describe(entry: &Entry) -> String {
     format!("{what}, {:o} {}:{}", entry.meta.mode, entry.meta.uid, entry.meta.gid)
 }
 
-/// How two files differ; `None` where they mean the same.
-fn contents(path: &TreePath, ours: &[u8], theirs: &[u8]) -> Option<String> {
-    let (ours, theirs) = (parts(path, ours)?, parts(path, theirs)?);
+/// How two files with different bytes differ; `None` where they mean the same.
+fn contents(path: &TreePath, ours: Option<&Vec<u8>>, theirs: Option<&Vec<u8>>) -> Option<String> {
+    let (Some(ours), Some(theirs)) = (ours, theirs) else { return Some("other bytes".into()) };
+    let (ours, theirs) = match (meaning(path, ours), meaning(path, theirs)) {
+        (Some(ours), Some(theirs)) if ours == theirs => return None,
+        (Some(ours), Some(theirs)) => (ours, theirs),
+        _ => (lines(ours), lines(theirs)),
+    };
     let keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let apart: Vec<String> = keys
         .into_iter()
@@ -110,28 +115,31 @@ fn contents(path: &TreePath, ours: &[u8], theirs: &[u8]) -> Option<String> {
             (_, other) => format!("only theirs: {key}: {}", other.map_or("", String::as_str)),
         })
         .collect();
-    if apart.is_empty() {
-        return None;
-    }
     let shown: Vec<&str> = apart.iter().take(12).map(String::as_str).collect();
     Some(format!("{} parts differ\n      {}", apart.len(), shown.join("\n      ")))
 }
 
-/// A file in parts that are compared one by one: what is a set is compared as one.
-fn parts(path: &TreePath, bytes: &[u8]) -> Option<BTreeMap<String, String>> {
+/// What a file says, in parts; `None` for a file whose bytes are all that counts.
+fn meaning(path: &TreePath, bytes: &[u8]) -> Option<BTreeMap<String, String>> {
     let text = String::from_utf8_lossy(bytes);
+    let set = |parts: &mut dyn Iterator<Item = &str>| {
+        parts.map(str::trim).filter(|part| !part.is_empty()).map(|part| (part.to_owned(), String::new())).collect()
+    };
     let name = path.to_string();
     Some(match name.as_str() {
         "/var/lib/dpkg/status" => records(bytes),
-        "/var/lib/apt/extended_states" => {
-            text.split("\n\n").filter(|part| !part.is_empty()).map(|part| (part.trim().into(), String::new())).collect()
-        }
+        "/var/lib/apt/extended_states" => set(&mut text.split("\n\n")),
         // dpkg adds interests in the order of unpacking, which is each tool's own.
-        "/var/lib/dpkg/triggers/File" => text.lines().map(|line| (line.to_owned(), String::new())).collect(),
+        _ if name.starts_with("/var/lib/dpkg/triggers/") => set(&mut text.lines()),
         "/etc/passwd" | "/etc/group" | "/etc/shadow" | "/etc/gshadow" => accounts(&name, &text),
         _ if name.starts_with("/boot/initrd") => initramfs::unpack(bytes),
-        _ => text.lines().enumerate().map(|(at, line)| (format!("line {}", at + 1), line.to_owned())).collect(),
+        _ => return None,
     })
+}
+
+fn lines(bytes: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().enumerate().map(|(at, line)| (format!("line {:5}", at + 1), line.to_owned())).collect()
 }
 
 fn records(bytes: &[u8]) -> BTreeMap<String, String> {

@@ -85,15 +85,17 @@ fn is_volatile(table: &[VolatilePath], difference: &Difference) -> bool {
     }
 }
 
-/// The differences that nobody knows of; prints the known ones that were seen.
+/// The differences that nobody knows of.
 pub fn unknown(table: &[VolatilePath], differences: &[Difference]) -> Vec<Difference> {
-    let mut unknown = Vec::new();
-    for difference in differences {
-        match KNOWN.iter().find(|known| known.covers(difference)) {
-            Some(known) => println!("known: {:?} {}: {}", difference.aspect, difference.path, known.why),
-            None if is_volatile(table, difference) => println!("volatile: {}", difference.path),
-            None => unknown.push(difference.clone()),
-        }
+    let is_known =
+        |difference: &&Difference| KNOWN.iter().any(|known| known.covers(difference)) || is_volatile(table, difference);
+    differences.iter().filter(|difference| !is_known(difference)).cloned().collect()
+}
+
+/// Prints the known differences that were seen.
+pub fn tell(differences: &[Difference]) {
+    for known in KNOWN {
+        let count = differences.iter().filter(|difference| known.covers(difference)).count();
+        println!("known, {count} times: {}: {}", known.path, known.why);
     }
-    unknown
 }
