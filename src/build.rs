@@ -78,15 +78,18 @@ fn build(
     if !finish {
         return Ok(Vec::new());
     }
-    let artifacts = stage(cx, Stage::Finalize, || stages::finalize(spec, &packages, &configured, target, cx))?;
-    documents::publish_report(spec, target, cx, started.elapsed())?;
+    let (artifacts, named) = stage(cx, Stage::Finalize, || stages::finalize(spec, &packages, &configured, target, cx))?;
+    // The outputs are finished: that neither report nor copy can be written is no failure.
+    if let Err(error) = documents::publish_report(spec, target, cx, started.elapsed()) {
+        cx.reporter.warn(&format!("there is no report of this build: {}", explain::chain(&error)));
+    }
     if spec.caches.images {
         let max_count = request.config.image_cache.max_count;
-        // The outputs are finished: that no copy of them can be kept is no failure of the build.
         if let Err(error) = images.keep(&key, spec.name.as_str(), &artifacts, target, max_count) {
             cx.reporter.warn(&format!("the image is not kept in the cache: {}", explain::chain(&error)));
         }
     }
+    named.settle();
     Ok(artifacts)
 }
 
@@ -122,6 +125,7 @@ fn cached(
     }
     let Some(record) = images.find(key) else { return Ok(None) };
     if images.is_in_place(&record, target) {
+        images.artifacts(&record, target).iter().for_each(|artifact| target.settle(&artifact.path));
         cx.reporter.info("nothing has changed: the outputs are those of the last build");
         return Ok(Some(images.artifacts(&record, target)));
     }

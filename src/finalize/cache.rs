@@ -150,8 +150,9 @@ impl ImageCache {
             }
             ready.push(pending);
         }
-        target.publish_all(ready)?;
+        let named = target.publish_all(ready)?;
         self.note_places(key, record.clone(), target)?;
+        named.settle();
         Ok(Some(self.artifacts(record, target)))
     }
 

@@ -6,7 +6,7 @@ use layers::{Sha256, Stack};
 use serde_json::json;
 
 use super::output::{Artifact, digest};
-use super::target::{Pending, Target};
+use super::target::{Named, Pending, Target};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::sbom;
@@ -29,7 +29,7 @@ pub fn publish(
     stack: &Stack,
     images: Vec<(Format, Pending)>,
     target: &Target,
-) -> Result<Vec<Artifact>, Error> {
+) -> Result<(Vec<Artifact>, Named), Error> {
     let mut artifacts = Vec::new();
     let mut ready = Vec::new();
     for (format, pending) in images {
@@ -64,8 +64,8 @@ pub fn publish(
         size: text.len() as u64,
     });
     ready.push(sums);
-    target.publish_all(ready)?;
-    Ok(artifacts)
+    let named = target.publish_all(ready)?;
+    Ok((artifacts, named))
 }
 
 /// Writes only the lock: what a build that ends after the packages stage leaves.

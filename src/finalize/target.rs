@@ -62,34 +62,49 @@ impl Target {
 
 impl Target {
     /// Gives several files their names, in this order: when the last is there, all are. A note
-    /// beside them says which are being named, so that the next build takes back what a killed one
-    /// left of them.
+    /// beside them says which they are, until [`Named::settle`]: what a build that was killed
+    /// before that had named, the next one takes back.
     ///
     /// # Errors
-    /// As [`Pending::publish`].
-    pub fn publish_all(&self, ready: Vec<Pending>) -> Result<(), Error> {
-        let Some(last) = ready.last() else { return Ok(()) };
-        let note = self.note(&last.name());
+    /// As [`Pending::publish`]; then none has its name.
+    pub fn publish_all(&self, ready: Vec<Pending>) -> Result<Named, Error> {
+        let last = ready.last().map(Pending::name).unwrap_or_default();
+        let note = self.note(&last);
         let io = |source| full(&note, source);
         // Never an older set's last file beside newer ones.
-        if self.force {
-            let _ = fs::remove_file(&last.path);
+        if self.force && !last.is_empty() {
+            let _ = fs::remove_file(self.directory.join(&last));
         }
-        let mut file = File::create(&note).map_err(io)?;
-        file.try_lock().map_err(|_| {
-            Error::build(format!("failed to write to {}: another build writes the same files", last.path.display()))
+        let mut held = File::create(&note).map_err(io)?;
+        held.try_lock().map_err(|_| {
+            Error::build(format!("failed to write {last}: another build writes the same files"))
                 .hint("wait for it, or name another directory with --output-dir")
         })?;
         let mut text = format!("{}\n", std::process::id());
-        for pending in &ready {
-            let meta = pending.file.metadata().map_err(io)?;
-            text.push_str(&format!("{} {} {}\n", meta.dev(), meta.ino(), pending.name()));
+        let mut named = || {
+            for pending in &ready {
+                let meta = pending.file.metadata().map_err(io)?;
+                text.push_str(&format!("{} {} {}\n", meta.dev(), meta.ino(), pending.name()));
+            }
+            held.write_all(text.as_bytes()).map_err(io)
+        };
+        let result = named().and_then(|()| ready.into_iter().try_for_each(|pending| pending.publish().map(drop)));
+        match result {
+            Ok(()) => Ok(Named { note, _held: held }),
+            Err(error) => {
+                drop(held);
+                self.take_back(&last);
+                Err(error)
+            }
         }
-        file.write_all(text.as_bytes()).map_err(io)?;
-        for pending in ready {
-            pending.publish()?;
+    }
+
+    /// Files that were found to be whole stay, even if the build that named them was killed just
+    /// before its end; `last` is the last of them.
+    pub fn settle(&self, last: &Path) {
+        if let Some(name) = last.file_name() {
+            let _ = fs::remove_file(self.note(&name.to_string_lossy()));
         }
-        fs::remove_file(&note).map_err(io)
     }
 
     fn note(&self, last: &str) -> PathBuf {
@@ -128,6 +143,23 @@ impl Target {
             }
         }
         let _ = fs::remove_file(&note);
+    }
+}
+
+/// Files that have their names, and are taken back unless the build comes to its end.
+#[must_use]
+#[derive(Debug)]
+pub struct Named {
+    note: PathBuf,
+    /// Locked: tells other builds that this one is alive.
+    _held: File,
+}
+
+impl Named {
+    /// The build is at its end: the files stay.
+    pub fn settle(self) {
+        // A note that stays would cost the next build its work, and nothing else.
+        let _ = fs::remove_file(&self.note);
     }
 }
 
@@ -264,7 +296,7 @@ mod tests {
         fs::remove_file(path("b")).unwrap();
         target.prepare(&names).unwrap();
         let ready = names.iter().map(|name| target.begin(name).unwrap()).collect();
-        target.publish_all(ready).unwrap();
+        target.publish_all(ready).unwrap().settle();
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
     }
 }

@@ -7,11 +7,11 @@ use super::{Configured, PackageSet};
 use crate::boot::{Boot, Identity, esp};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
-use crate::finalize::{Artifact, Both, Target, disk, documents, output, passes};
+use crate::finalize::{Artifact, Both, Named, Target, disk, documents, output, passes};
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::Bootloader;
 
-/// Writes the images of a spec and the documents beside them.
+/// Writes the images of a spec and the documents beside them; they stay once they are settled.
 ///
 /// # Errors
 /// A tree that does not fit or does not verify; a full disk; an output in the way.
@@ -21,7 +21,7 @@ pub fn finalize(
     configured: &Configured,
     target: &Target,
     cx: &Context,
-) -> Result<Vec<Artifact>, Error> {
+) -> Result<(Vec<Artifact>, Named), Error> {
     let Configured(stack) = configured;
     let distro = &packages.distro;
     let epoch = cx.epoch();
