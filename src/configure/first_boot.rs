@@ -30,8 +30,10 @@ const HOST_KEYS_NAME: &str = "ssh-host-keys.service";
 /// Paths blocked by something else.
 pub fn write(draft: &mut Draft<'_>, tree: &Tree) -> Result<(), Error> {
     let has = |path: &str| TreePath::new(path).map(|path| tree.get(&path).is_some()).to("name a file of the image");
-    // Newer packages bring a unit of their own for it.
-    if has("usr/sbin/sshd")? && !has("usr/lib/systemd/system/sshd-keygen.service")? {
+    // Debian 13's own sshd-keygen.service asks ConditionFirstBoot, which an empty /etc/machine-id does
+    // not satisfy (machine-id(5)); "uninitialized" there would, and would also have systemd apply its
+    // presets on first boot over what the spec enables and disables. So the unit is ours everywhere.
+    if has("usr/sbin/sshd")? {
         draft.file(&format!("etc/systemd/system/{HOST_KEYS_NAME}"), HOST_KEYS_UNIT, draft.root_owned(0o644))?;
         let wanted = format!("etc/systemd/system/multi-user.target.wants/{HOST_KEYS_NAME}");
         draft.symlink(&wanted, format!("/etc/systemd/system/{HOST_KEYS_NAME}"))?;

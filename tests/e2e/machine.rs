@@ -1,6 +1,6 @@
 //! A virtual machine that boots an image, by software emulation.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a machine may take until it asks for a login: emulation on a busy machine is slow.
-const BOOT_LIMIT: Duration = Duration::from_secs(1200);
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
 
 pub struct Machine {
     child: Child,
@@ -41,10 +41,12 @@ impl Machine {
         let console = Arc::new(Mutex::new(Vec::new()));
         let mut output = child.stdout.take().unwrap();
         let sink = console.clone();
+        let mut log = std::fs::File::create(work.join("console.log")).unwrap();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
                 sink.lock().unwrap().extend_from_slice(&buffer[..count]);
+                let _ = log.write_all(&buffer[..count]);
             }
         });
         Self { child, console, ssh_port }
@@ -90,6 +92,7 @@ impl Machine {
                 );
                 return String::from_utf8_lossy(&output.stdout).into_owned();
             }
+            assert!(self.child.try_wait().unwrap().is_none(), "the machine ended:\n{}", self.console());
             assert!(
                 Instant::now() < end,
                 "no answer on ssh: {}\n{}",

@@ -41,10 +41,16 @@ pub enum User {
 }
 
 impl User {
+    /// The account's name. `IMAGE_COMPOSER_TEST_USERS` gives two suites on one machine users of their own.
     pub fn name(self) -> &'static str {
+        static NAMES: OnceLock<[String; 2]> = OnceLock::new();
+        let [range, plain] = NAMES.get_or_init(|| {
+            let prefix = std::env::var("IMAGE_COMPOSER_TEST_USERS").unwrap_or_else(|_| "ic".into());
+            [format!("{prefix}-range"), format!("{prefix}-plain")]
+        });
         match self {
-            Self::WithRange => "ic-range",
-            Self::WithoutRange => "ic-plain",
+            Self::WithRange => range,
+            Self::WithoutRange => plain,
         }
     }
 
@@ -73,11 +79,11 @@ impl User {
             // useradd gives everybody a range where the machine's settings say so.
             for file in ["/etc/subuid", "/etc/subgid"] {
                 let text = std::fs::read_to_string(file).unwrap_or_default();
-                let mut lines: Vec<&str> = text
-                    .lines()
-                    .filter(|line| !line.starts_with("ic-range:") && !line.starts_with("ic-plain:"))
-                    .collect();
-                lines.push("ic-range:1879048192:65536");
+                let ours = [Self::WithRange, Self::WithoutRange].map(|user| format!("{}:", user.name()));
+                let mut lines: Vec<&str> =
+                    text.lines().filter(|line| !ours.iter().any(|name| line.starts_with(name))).collect();
+                let range = format!("{}1879048192:65536", ours[0]);
+                lines.push(&range);
                 std::fs::write(file, lines.join("\n") + "\n").unwrap();
             }
         });
