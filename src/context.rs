@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use layers::{Key, Store, StoredLayer};
+use layers::{Key, Store, StoredLayer, Workplace};
 use providers::distro::{Architecture, Catalogue, Distro};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
@@ -19,6 +19,8 @@ use crate::spec::ResolvedSpec;
 pub struct Context {
     /// Layers.
     pub store: Store,
+    /// Where the sandbox works: private trees, what a step changes until it is a layer.
+    pub work: Workplace,
     /// Where indexes and packages are kept.
     pub cache_directory: PathBuf,
     /// Brings files from repositories.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use layers::{Staging, Store};
+use layers::{Staging, Store, Workplace};
 use providers::distro::Catalogue;
 use providers::fetch::{self, Fetcher, Options, Progress, Proxies};
 use sandbox::{Cancel, Rung};
@@ -35,9 +35,11 @@ pub struct Workshop {
 /// Directories that cannot be made; an unknown rung.
 pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, Error> {
     let config = &request.config;
-    sweep_sessions(&config.cache_dir.join("store/tmp"));
+    sweep_sessions(&config.work_dir);
     let store = Store::open(&config.cache_dir.join("store"))
         .or_fail(Kind::Configuration, || format!("failed to use the cache directory {}", config.cache_dir.display()))?;
+    let work = Workplace::open(&config.work_dir)
+        .or_fail(Kind::Configuration, || format!("failed to use the work directory {}", config.work_dir.display()))?;
     sweep_unfinished(&config.cache_dir);
     let own_cache = match spec.caches.packages {
         true => None,
@@ -52,6 +54,7 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
     Ok(Workshop {
         context: Context {
             store,
+            work,
             cache_directory,
             fetcher: fetcher(request)?,
             catalogue: catalogue(config)?,

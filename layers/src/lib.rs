@@ -14,6 +14,7 @@ pub mod path;
 pub mod stack;
 pub mod store;
 pub mod tree;
+pub mod workplace;
 
 pub use content::{Contents, MemoryContents};
 pub use digest::{Blake3, Key, KeyBuilder, Sha256};
@@ -22,5 +23,6 @@ pub use error::Error;
 pub use index::{Change, Layer};
 pub use path::TreePath;
 pub use stack::{Stack, make_parents, needs_materialising, plain_mode};
-pub use store::{Staging, Store, StoredLayer};
+pub use store::{Store, StoredLayer};
 pub use tree::Tree;
+pub use workplace::{Staging, Workplace};

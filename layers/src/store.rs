@@ -8,21 +8,22 @@
 //! ```
 //! Everything gets its final name by one rename, so a killed build leaves only `tmp`.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::IoContext;
 use crate::index::INDEX_BYTES_MAX;
+use crate::workplace::{Staging, Workplace};
 use crate::{Blake3, Contents, Error, Key, Layer};
 
 /// The store of one user. Cheap to clone; safe for several processes at once.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: Arc<PathBuf>,
+    work: Workplace,
 }
 
 /// A layer in the store.
@@ -42,50 +43,6 @@ impl StoredLayer {
     }
 }
 
-/// A directory of its own inside the store, removed when dropped.
-#[derive(Debug)]
-pub struct Staging {
-    path: PathBuf,
-    keep: bool,
-    _lock: File,
-}
-
-impl Staging {
-    /// The directory; `fs` below it becomes the layer's files.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The directory of the layer's files; made on first use.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn files(&self) -> Result<PathBuf, Error> {
-        let path = self.path.join("fs");
-        if !path.is_dir() {
-            fs::create_dir(&path).at("create directory", &path)?;
-        }
-        Ok(path)
-    }
-
-    /// Leaves the directory behind (`--keep-temp`) and gives its path.
-    pub fn keep(mut self) -> PathBuf {
-        self.keep = true;
-        self.path.clone()
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        if !self.keep {
-            // Best effort: what cannot be removed now is swept by a later run.
-            let _ = fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-static COUNTER: AtomicU64 = AtomicU64::new(0);
-
 impl Store {
     /// Opens or makes a store, mode 0700 (it can hold setuid files), and sweeps what killed runs
     /// left in it.
@@ -93,13 +50,12 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        for directory in [root.to_path_buf(), root.join("layers"), root.join("keys"), root.join("tmp")] {
+        for directory in [root.to_path_buf(), root.join("layers"), root.join("keys")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&directory).at("create directory", &directory)?;
         }
         let root = root.canonicalize().at("open", root)?;
-        let store = Self { root: Arc::new(root) };
-        store.sweep()?;
-        Ok(store)
+        let work = Workplace::open(&root.join("tmp"))?;
+        Ok(Self { root: Arc::new(root), work })
     }
 
     /// The store's directory.
@@ -112,23 +68,7 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn stage(&self) -> Result<Staging, Error> {
-        loop {
-            let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-            let path = self.root.join("tmp").join(name);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(error).at("create directory", path),
-            }
-            let lock_path = path.join("lock");
-            let lock = File::create(&lock_path).at("create", &lock_path)?;
-            match lock.try_lock() {
-                Ok(()) => return Ok(Staging { path, keep: false, _lock: lock }),
-                // A sweeper looked at it between the two calls; it will remove it.
-                Err(TryLockError::WouldBlock) => continue,
-                Err(TryLockError::Error(error)) => return Err(error).at("lock", lock_path),
-            }
-        }
+        self.work.stage()
     }
 
     /// Gives staged files their final place as a layer, remembers it under `key`, and gives it
@@ -140,11 +80,11 @@ impl Store {
         staging.files()?;
         let index = layer.encode();
         let id = Blake3::of(&index);
-        let index_path = staging.path.join("index");
+        let index_path = staging.path().join("index");
         fs::write(&index_path, &index).at("write", &index_path)?;
         let place = self.root.join("layers").join(id.to_hex());
-        fs::remove_file(staging.path.join("lock")).at("remove", staging.path.join("lock"))?;
-        match fs::rename(&staging.path, &place) {
+        fs::remove_file(staging.path().join("lock")).at("remove", staging.path().join("lock"))?;
+        match fs::rename(staging.path(), &place) {
             Ok(()) => {}
             // Another build made the same layer first.
             Err(_) if place.join("index").is_file() => {}
@@ -161,7 +101,7 @@ impl Store {
     /// I/O errors.
     pub fn remember(&self, key: &Key, layer: &StoredLayer, note: &[u8]) -> Result<(), Error> {
         let staging = self.stage()?;
-        let path = staging.path.join("key");
+        let path = staging.path().join("key");
         let mut file = File::create(&path).at("create", &path)?;
         file.write_all(&layer.id.0).and_then(|()| file.write_all(note)).at("write", &path)?;
         let place = self.root.join("keys").join(key.to_hex());
@@ -208,7 +148,7 @@ impl Store {
     fn drop_layer(&self, id: &Blake3) -> Result<(), Error> {
         let staging = self.stage()?;
         let place = self.root.join("layers").join(id.to_hex());
-        match fs::rename(&place, staging.path.join("dropped")) {
+        match fs::rename(&place, staging.path().join("dropped")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", place),
             _ => Ok(()),
         }
@@ -222,29 +162,6 @@ impl Store {
         let mut reader = contents.open(content)?;
         let mut file = File::create(to).at("create", to)?;
         std::io::copy(&mut reader, &mut file).at("write", to)?;
-        Ok(())
-    }
-
-    fn sweep(&self) -> Result<(), Error> {
-        let tmp = self.root.join("tmp");
-        for entry in fs::read_dir(&tmp).at("list", &tmp)? {
-            let path = entry.at("list", &tmp)?.path();
-            let abandoned = match File::open(path.join("lock")) {
-                Ok(lock) => match lock.try_lock() {
-                    Ok(()) => true,
-                    Err(TryLockError::WouldBlock) => false,
-                    Err(TryLockError::Error(error)) => return Err(error).at("lock", path.join("lock")),
-                },
-                // Being made or being published at this moment, or left without its lock: only
-                // what has not changed for an hour is certainly dead.
-                Err(_) => fs::metadata(&path)
-                    .and_then(|meta| meta.modified())
-                    .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 3600)),
-            };
-            if abandoned {
-                let _ = fs::remove_dir_all(&path);
-            }
-        }
         Ok(())
     }
 }

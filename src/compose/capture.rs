@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -181,6 +182,16 @@ fn is_same(below: &Tree, path: &TreePath, entry: &Entry) -> bool {
     }
 }
 
+/// Renames, or copies where the work directory is on another file system than the store.
+fn move_across(from: &Path, to: &Path, kind: &Kind) -> std::io::Result<()> {
+    match (fs::rename(from, to), kind) {
+        (Err(error), _) if error.kind() != std::io::ErrorKind::CrossesDevices => Err(error),
+        (Err(_), Kind::Symlink(target)) => std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), to),
+        (Err(_), _) => fs::copy(from, to).map(|_| ()),
+        (Ok(()), _) => Ok(()),
+    }
+}
+
 fn move_into(upper: &Path, files: &Path, path: &TreePath, entry: &Entry) -> Result<(), Error> {
     let to = path.under(files);
     let io = |source| Error::io(ErrorKind::Build, "move into the store", &to, source);
@@ -190,7 +201,7 @@ fn move_into(upper: &Path, files: &Path, path: &TreePath, entry: &Entry) -> Resu
             fs::set_permissions(&to, fs::Permissions::from_mode(layers::plain_mode(entry))).map_err(io)
         }
         Kind::File(_) | Kind::HardLink(_) | Kind::Symlink(_) => {
-            fs::rename(path.under(upper), &to).map_err(io)?;
+            move_across(&path.under(upper), &to, &entry.kind).map_err(io)?;
             if matches!(entry.kind, Kind::File(_)) {
                 fs::set_permissions(&to, fs::Permissions::from_mode(layers::plain_mode(entry))).map_err(io)?;
             }

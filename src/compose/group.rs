@@ -66,7 +66,7 @@ impl Groups<'_> {
         let registered = stack.clone();
         let title = format!("configure {} packages", group_name(group));
         run_step(self.cx, self.volatile, stack, &key, &title, |_| {
-            let hold = self.cx.store.stage().to("make a work directory")?;
+            let hold = self.cx.work.stage().to("make a work directory")?;
             let top = scaffold(hold.path(), Some(self.deferred))?;
             let steps = match group {
                 // Nothing can run before the essential packages lie there, so their preinsts see

@@ -36,7 +36,7 @@ pub fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Erro
         .finish();
     let epoch = cx.epoch();
     run_step(cx, &distro.volatile, stack, &key, "make the initial ramdisk", |stack| {
-        let hold = cx.store.stage().to("make a work directory")?;
+        let hold = cx.work.stage().to("make a work directory")?;
         let mut lowers = stack.lower_directories();
         lowers.push(scaffold(hold.path(), None)?);
         let mut steps = vec![Step::Stack { lowers, keep: Vec::new() }];

@@ -43,7 +43,7 @@ pub fn run_step(
     }
     let started = Instant::now();
     let work = work(stack)?;
-    let staging = cx.store.stage().to("make a work directory")?;
+    let staging = cx.work.stage().to("make a work directory")?;
     let session = Session {
         rung: cx.rung()?,
         scratch: staging.path().join("session"),

@@ -49,7 +49,7 @@ pub fn run(
     let ran = run_step(cx, volatile, stack, &key.finish(), &title, |stack| {
         let bytes = read_checked(script)?;
         let argv = interpreter(&bytes);
-        let hold = cx.store.stage().to("make a work directory")?;
+        let hold = cx.work.stage().to("make a work directory")?;
         let steps = Run { cx, script, position, spec_directory, stack, top: hold.path() }.steps(&bytes, argv)?;
         Ok(Work { origin: failure::Origin::Script(script.path.clone()), steps, hold: vec![hold] })
     });
@@ -59,7 +59,7 @@ pub fn run(
         let traced = || {
             let bytes = read_checked(script).ok()?;
             let argv = trace::shell(&interpreter(&bytes))?;
-            let hold = cx.store.stage().ok()?;
+            let hold = cx.work.stage().ok()?;
             let run = Run { cx, script, position, spec_directory, stack, top: hold.path() };
             let steps = run.steps(&bytes, argv).ok()?;
             trace::last_command(cx, steps, &script.path, &String::from_utf8_lossy(&bytes))

@@ -59,7 +59,7 @@ pub fn tell(error: Error, took: Duration, traced: impl FnOnce() -> Option<String
 
 /// Runs a traced script and gives the last command that it ran, with its place in the script.
 pub fn last_command(cx: &Context, steps: Vec<Step>, path: &str, script: &str) -> Option<String> {
-    let staging = cx.store.stage().ok()?;
+    let staging = cx.work.stage().ok()?;
     let limits = cx.limits();
     let session = Session {
         rung: cx.rung().ok()?,

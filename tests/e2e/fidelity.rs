@@ -4,7 +4,7 @@
 mod compare;
 mod initramfs;
 mod known;
-mod referee;
+pub mod referee;
 mod side;
 
 use layers::{Content, Kind, TreePath};

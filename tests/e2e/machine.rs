@@ -70,6 +70,15 @@ impl Machine {
 
     /// Runs a command over ssh with a key and gives what it printed; tries until sshd answers.
     pub fn ssh(&mut self, key: &Path, user: &str, command: &str) -> String {
+        self.talk(key, user, command, Path::new("/dev/null"))
+    }
+
+    /// Puts a file of this machine at a path in that one.
+    pub fn send(&mut self, key: &Path, user: &str, file: &Path, to: &str) {
+        self.talk(key, user, &format!("cat > {to}"), file);
+    }
+
+    fn talk(&mut self, key: &Path, user: &str, command: &str, input: &Path) -> String {
         let end = Instant::now() + BOOT_LIMIT;
         loop {
             let output = Command::new("ssh")
@@ -78,7 +87,7 @@ impl Machine {
                 .args(["-i"])
                 .arg(key)
                 .args(["-p", &self.ssh_port.to_string(), &format!("{user}@127.0.0.1"), command])
-                .stdin(Stdio::null())
+                .stdin(std::fs::File::open(input).unwrap())
                 .output()
                 .unwrap();
             // 255: ssh itself failed, so sshd may not be there yet.

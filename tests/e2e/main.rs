@@ -5,4 +5,5 @@ mod build;
 mod fidelity;
 mod machine;
 mod support;
+mod upgrade;
 mod wrong;

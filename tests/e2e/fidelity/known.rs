@@ -8,6 +8,8 @@ use super::compare::{Aspect, Difference};
 
 /// A known difference.
 struct Known {
+    /// Words that the difference must have; none where empty.
+    only: &'static str,
     /// A path, or everything that starts with it where it ends in `*`.
     path: &'static str,
     aspects: &'static [Aspect],
@@ -21,47 +23,67 @@ const CLUSTER: &str = "/var/lib/postgresql/*";
 /// All of them. Whoever adds one says why it is right.
 const KNOWN: &[Known] = &[
     Known {
+        only: "",
         path: "/lost+found",
         aspects: &[Aspect::OnlyOurs],
         why: "belongs to the file system, not to the tree (e2fsck(8) wants it)",
     },
     Known {
+        only: "",
         path: "/dev/*",
         aspects: &[Aspect::OnlyTheirs],
         why: "devtmpfs is mounted over it before anything runs: the nodes are for containers",
     },
-    Known { path: "/run/*", aspects: &[Aspect::OnlyTheirs], why: "a tmpfs is mounted over it before anything runs" },
     Known {
+        only: "",
+        path: "/run/*",
+        aspects: &[Aspect::OnlyTheirs],
+        why: "a tmpfs is mounted over it before anything runs",
+    },
+    Known {
+        only: "",
         path: "/etc/hostname",
         aspects: &[Aspect::OnlyTheirs],
         why: "mmdebstrap copies the building machine's; ours comes from the spec, in the configuration stage",
     },
     Known {
+        only: "",
         path: "/etc/.resolv.conf.systemd-resolved.bak",
         aspects: &[Aspect::OnlyTheirs],
         why: "systemd-resolved's copy of the building machine's, which mmdebstrap had put there",
     },
     Known {
+        only: "",
         path: "/etc/fstab",
         aspects: &[Aspect::OnlyTheirs],
         why: "mmdebstrap's placeholder; ours is written in the configuration stage",
     },
     Known {
+        only: "",
         path: "/etc/apt/sources.list*",
         aspects: &[Aspect::OnlyOurs, Aspect::OnlyTheirs],
         why: "mmdebstrap writes the mirror of this machine; we write the canonical repositories, one file each",
     },
     Known {
+        only: "",
         path: "/var/lib/apt/lists/*",
         aspects: &[Aspect::OnlyTheirs, Aspect::Mode, Aspect::Owner],
         why: "made by running apt in the tree, which we do not; apt makes it again",
     },
     Known {
+        only: "",
         path: "/var/cache/apt/archives/*",
         aspects: &[Aspect::OnlyTheirs, Aspect::Mode, Aspect::Owner],
         why: "made by running apt in the tree, which we do not; apt makes it again",
     },
     Known {
+        only: "ssl-cert-snakeoil.pem",
+        path: "/etc/ssl/certs/*",
+        aspects: &[Aspect::OnlyOurs, Aspect::OnlyTheirs],
+        why: "named after a digest of the building machine's host name",
+    },
+    Known {
+        only: "",
         path: CLUSTER,
         aspects: &[Aspect::Content],
         why: "initdb gives every cluster an identifier from the clock and the process id: two runs of it differ",
@@ -75,7 +97,7 @@ impl Known {
             Some(start) => path.starts_with(start),
             None => path == self.path,
         };
-        same && self.aspects.contains(&difference.aspect)
+        same && self.aspects.contains(&difference.aspect) && difference.to_string().contains(self.only)
     }
 }
 

@@ -12,7 +12,7 @@ use providers::mirror;
 use crate::support::must;
 
 /// Grows whenever the same lock may become another tree.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Makes the tree of a lock as a tar, once per lock.
 ///
@@ -61,6 +61,9 @@ pub fn tree_of(lock: &Lock) -> PathBuf {
                 .arg(codename)
                 .arg(&unfinished)
                 .arg(place.join("sources.list"))
+                // Maintainer scripts see what the caller's environment says (PYTHONDONTWRITEBYTECODE, for one).
+                .env_clear()
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
                 .env("SOURCE_DATE_EPOCH", lock.epoch.to_string())
                 .env("LC_ALL", "C.UTF-8")
         )
@@ -97,7 +100,7 @@ fn preferences(lock: &Lock) -> String {
 }
 
 /// The repositories of the lock from the machine's own mirror, with the keys that we ship.
-fn sources(lock: &Lock, distro: &Distro) -> String {
+pub fn sources(lock: &Lock, distro: &Distro) -> String {
     let machine = Machine::read();
     let configured = mirror::read(&machine.apt_sources).unwrap();
     let mut text = String::new();
