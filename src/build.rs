@@ -18,7 +18,7 @@ use crate::means;
 use crate::patience::Patience;
 use crate::progress::Outcome;
 use crate::spec::choice::Stage;
-use crate::spec::{self, KnownProviders, ResolvedSpec, Surroundings};
+use crate::spec::{self, KnownProviders, ResolvedSpec};
 use crate::stages;
 
 /// Builds what a request asks for.
@@ -147,18 +147,8 @@ fn cached(
 /// # Errors
 /// Every problem of the spec.
 pub fn read_spec(request: &BuildRequest) -> Result<ResolvedSpec, Error> {
-    let written = spec::load(&request.spec_path)?;
-    let path = std::path::absolute(&request.spec_path)
-        .map_err(|source| Error::io(Kind::Validation, "find", &request.spec_path, source))?;
-    let catalogue = means::catalogue(&request.config)?;
-    let providers = known_providers(&catalogue);
-    let around = Surroundings {
-        spec_directory: path.parent().unwrap_or(Path::new("/")),
-        current_directory: &request.current_directory,
-        providers: &providers,
-    };
-    let (resolved, warnings) = spec::resolve(&written, &around)
-        .map_err(|problems| Error::problems(Kind::Validation, &request.spec_path, problems))?;
+    let providers = known_providers(&means::catalogue(&request.config)?);
+    let (resolved, warnings) = spec::load_resolved(&request.spec_path, &request.current_directory, &providers)?;
     for warning in warnings {
         request.reporter.warn(&warning.to_string());
     }

@@ -233,6 +233,7 @@ pub fn repositories(
                 suites: repository.suites.0.clone(),
                 components: repository.components.0.clone(),
                 key: repository_key(repository, directory, problems)?,
+                check_valid_until: repository.check_valid_until.unwrap_or(true),
                 priority: repository.priority.map(i32::from),
             })
         })

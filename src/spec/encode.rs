@@ -157,6 +157,7 @@ fn repository(encoder: Encoder, repository: &Repository) -> Encoder {
         .put("url", &repository.url)
         .texts("suites", &repository.suites)
         .texts("components", &repository.components)
+        .number("check_valid_until", u64::from(repository.check_valid_until))
         .option("priority", repository.priority.map(i32::to_le_bytes));
     match &repository.key {
         RepositoryKey::Keyring(bytes) => encoder.put("keyring", bytes),

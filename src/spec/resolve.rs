@@ -16,7 +16,7 @@ use super::{customized, keys};
 
 /// Default size of a disk in bytes. Sparse, and the root grows on the first boot; as large as what
 /// peers write for a minimal image (facts on default layouts).
-const DISK_BYTES_DEFAULT: u64 = 4 << 30;
+const DISK_BYTES_DEFAULT: u64 = 6 << 30;
 /// Default size of the EFI system partition in bytes: room for three kernels with their initrds
 /// (kernel-install keeps them there).
 const ESP_BYTES_DEFAULT: u64 = 512 << 20;

@@ -179,6 +179,8 @@ pub struct Repository {
     pub components: Vec<String>,
     /// The public keys that may sign it.
     pub key: RepositoryKey,
+    /// Whether its release must not have expired.
+    pub check_valid_until: bool,
     /// Pin priority (apt_preferences(5)); `None`: the family's default.
     pub priority: Option<i32>,
 }

@@ -58,7 +58,7 @@ fn the_smallest_spec_has_every_default() {
     assert_eq!((spec.locale.as_str(), spec.timezone.as_str(), spec.hostname.as_str()), ("C.UTF-8", "UTC", "a"));
     assert_eq!((spec.formats.as_slice(), spec.compression), ([Format::Raw].as_slice(), Compression::None));
     assert_eq!(spec.stages.len(), 5);
-    assert_eq!((spec.disk.size, spec.disk.esp_size, spec.disk.root_size), (4 << 30, 512 << 20, None));
+    assert_eq!((spec.disk.size, spec.disk.esp_size, spec.disk.root_size), (6 << 30, 512 << 20, None));
     assert_eq!(spec.destination, Path::new("/work/output"));
     let interface = &spec.network.interfaces[0];
     assert_eq!((interface.match_name.as_deref(), interface.dhcp), (Some("en*"), Dhcp::Yes));

@@ -107,7 +107,7 @@ record! {
 record! {
     /// The disk and its partitions.
     Disk {
-        /// Size of the whole disk: `4GiB`. Default: `4GiB`. The image's file is sparse, and the
+        /// Size of the whole disk: `4GiB`. Default: `6GiB`. The image's file is sparse, and the
         /// root file system grows to the size of the machine's disk on the first boot.
         size: Option<Located<ByteSize>>,
         /// The partitions: one `esp` and one `root`. Default: an ESP of `512MiB`, and the rest.
@@ -233,6 +233,9 @@ record! {
         /// `true`: use it without any signature, which lets whoever answers for its address put
         /// anything into the image. Default: `false`.
         trusted: Option<bool>,
+        /// `false`: use it after its release has expired (`Valid-Until`), as for a frozen copy.
+        /// Default: `true`.
+        check_valid_until: Option<bool>,
         /// Pin priority (apt_preferences(5)).
         priority: Option<i16>,
     }

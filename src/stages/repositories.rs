@@ -95,7 +95,7 @@ fn from_spec(entry: &SpecRepository) -> Result<Ranked, Error> {
         suites: entry.suites.clone(),
         components: entry.components.clone(),
         trust,
-        check_valid_until: true,
+        check_valid_until: entry.check_valid_until,
     };
     Ok(Ranked { repository, priority: entry.priority.unwrap_or(USUAL_PRIORITY) })
 }

@@ -233,9 +233,9 @@ impl Error {
             Self::Fetch { source, .. } => return source.hint(),
             Self::Untrusted { source, .. } => return source.hint(),
             Self::NoRelease { .. } => "check the repository's URL and suite; a path of its own ends in a slash".into(),
-            Self::NotSigned { .. } => format!(
-                "ask its owner to sign it; or, if nobody but you can change what it serves, write `unsigned: {CONSENT}` at the repository"
-            ),
+            Self::NotSigned { .. } => {
+                "ask its owner to sign it; or, if nobody but you can change what it serves, write `trusted: true` at the repository".into()
+            }
             Self::Mixup { .. } => "name the suite as its own release does (Suite or Codename), or use another mirror".into(),
             Self::Expired { .. } => "check this machine's clock; a mirror that is behind needs to catch up, or use another; for a frozen copy of a repository, set `check_valid_until: false` at it".into(),
             Self::FromTheFuture { .. } => "check this machine's clock".into(),
