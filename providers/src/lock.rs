@@ -55,6 +55,9 @@ pub struct Request {
     /// The kernel package asked for; none when the image has no kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// What the version of the kernel package has to begin with; none for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_version: Option<String>,
     /// Whether recommended packages are taken too.
     pub recommends: bool,
     /// Packages that must be in the image.
@@ -263,11 +266,13 @@ impl Lock {
             }
         };
         let kernel = |kernel: &Option<String>| kernel.clone().unwrap_or_else(|| "none".into());
+        let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "any".into());
         note("image.base.os", self.os.clone(), os.into());
         note("image.base.version", self.os_version.clone(), os_version.into());
         note("architecture", self.architecture.to_string(), architecture.to_string());
         note("image.base.type", self.request.variant.clone(), request.variant.clone());
         note("kernel", kernel(&self.request.kernel), kernel(&request.kernel));
+        note("kernel.version", version(&self.request.kernel_version), version(&request.kernel_version));
         note("recommends", self.request.recommends.to_string(), request.recommends.to_string());
         for (what, locked, asked) in [
             ("packages to install", &self.request.install, &request.install),

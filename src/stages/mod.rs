@@ -4,6 +4,7 @@
 mod compose;
 mod configuration;
 mod finalize;
+mod kernel;
 mod packages;
 mod repositories;
 mod validate;

@@ -81,6 +81,7 @@ fn request(spec: &ResolvedSpec, distro: &Distro, ranked: &[Ranked], cx: &Context
     };
     Ok(lock::Request {
         variant: spec.variant.as_str().to_owned(),
+        kernel_version: kernel.as_ref().and(spec.kernel.version.as_ref()).map(ToString::to_string),
         kernel,
         recommends: spec.packages.recommends,
         install: spec.packages.install.iter().map(ToString::to_string).collect(),
@@ -180,7 +181,7 @@ fn wishes(
     };
     distro.default_packages(variant).iter().for_each(|name| default(name));
     if let Some(kernel) = &request.kernel {
-        default(kernel);
+        default(&super::kernel::named(distro, universe, kernel, request.kernel_version.as_deref())?);
         default(&distro.initramfs.package);
         default(&distro.boot.package);
         // Grows the root partition on first boot; part of systemd in older releases.

@@ -22,12 +22,9 @@ pub fn validate(spec: &ResolvedSpec, cx: &Context) -> Result<(), Error> {
         );
     }
     // Known, and refused rather than ignored: a spec must not mean less than it says.
-    let unsupported = [
-        ("kernel.version", spec.kernel.version.is_some(), "name the package of that version in kernel.package"),
-        ("build.network", spec.build_network, "bring what scripts need with customizations.files"),
-    ];
-    if let Some((key, _, hint)) = unsupported.iter().find(|(_, is_there, _)| *is_there) {
-        return Err(Error::validation(format!("Validation error: {key} is not supported yet")).hint(*hint));
+    if spec.build_network {
+        return Err(Error::validation("Validation error: build.network is not supported yet")
+            .hint("bring what scripts need with customizations.files"));
     }
     if spec.compression == Compression::Xz && spec.formats.contains(&Format::Qcow2) {
         return Err(Error::validation("Invalid combination of compression 'xz' with format 'qcow2'")
