@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use layers::Store;
+
 use crate::cli::options::CleanWhat;
 use crate::config::Config;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, ResultExt};
 use crate::finalize::cache::ImageCache;
 use crate::means;
 
@@ -25,7 +27,15 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
     let images = ImageCache::new(&config.cache_dir);
     let mut freed = 0u64;
     match what {
-        CleanWhat::Expired => freed = expire(&packages.join("sha256"), config)?,
+        CleanWhat::Expired => {
+            freed = expire(&packages.join("sha256"), config)?;
+            if store.is_dir() {
+                let age = DAY.saturating_mul(config.package_cache.retention_days);
+                let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+                let layers = Store::open(&store, &means::boot()).and_then(|store| store.expire(before));
+                freed = freed.saturating_add(layers.to("clean the layers")?);
+            }
+        }
         CleanWhat::Packages => freed = remove(&packages)?.saturating_add(remove(&store)?),
         CleanWhat::Images => freed = images.clear()?,
         CleanWhat::All => {

@@ -36,7 +36,7 @@ pub struct Workshop {
 pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, Error> {
     let config = &request.config;
     sweep_sessions(&config.work_dir);
-    let store = Store::open(&config.cache_dir.join("store"))
+    let store = Store::open(&config.cache_dir.join("store"), &boot())
         .or_fail(Kind::Configuration, || format!("failed to use the cache directory {}", config.cache_dir.display()))?;
     let work = Workplace::open(&config.work_dir)
         .or_fail(Kind::Configuration, || format!("failed to use the work directory {}", config.work_dir.display()))?;
@@ -114,6 +114,12 @@ fn sweep_unfinished(cache: &std::path::Path) {
             }
         }
     }
+}
+
+/// The id of this boot of the machine (random(4)); where there is none, every layer is looked
+/// through whenever it is used.
+pub(crate) fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| format!("{:?}", Instant::now()))
 }
 
 fn read_rung(name: &str) -> Result<Rung, Error> {

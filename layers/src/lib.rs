@@ -14,6 +14,7 @@ pub mod path;
 pub mod stack;
 pub mod store;
 pub mod tree;
+mod upkeep;
 pub mod workplace;
 
 pub use content::{Contents, MemoryContents};

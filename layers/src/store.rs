@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! STORE/layers/ID/index   the canonical index; BLAKE3 of it is ID
+//! STORE/layers/ID/checked the boot in which its files were last known to be whole
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
 //! STORE/keys/KEY          ID of the layer that a step with this key made, and the step's note
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use crate::error::IoContext;
 use crate::index::INDEX_BYTES_MAX;
+use crate::upkeep;
 use crate::workplace::{Staging, Workplace};
 use crate::{Blake3, Contents, Error, Key, Layer};
 
@@ -24,6 +26,7 @@ use crate::{Blake3, Contents, Error, Key, Layer};
 pub struct Store {
     root: Arc<PathBuf>,
     work: Workplace,
+    era: Arc<str>,
 }
 
 /// A layer in the store.
@@ -45,17 +48,18 @@ impl StoredLayer {
 
 impl Store {
     /// Opens or makes a store, mode 0700 (it can hold setuid files), and sweeps what killed runs
-    /// left in it.
+    /// left in it. Layers are not synced to the disk one by one; instead, a layer made or looked
+    /// through in another `era` (a boot of the machine) is looked through before it is used.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn open(root: &Path) -> Result<Self, Error> {
+    pub fn open(root: &Path, era: &str) -> Result<Self, Error> {
         for directory in [root.to_path_buf(), root.join("layers"), root.join("keys")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&directory).at("create directory", &directory)?;
         }
         let root = root.canonicalize().at("open", root)?;
         let work = Workplace::open(&root.join("tmp"))?;
-        Ok(Self { root: Arc::new(root), work })
+        Ok(Self { root: Arc::new(root), work, era: era.into() })
     }
 
     /// The store's directory.
@@ -82,6 +86,8 @@ impl Store {
         let id = Blake3::of(&index);
         let index_path = staging.path().join("index");
         fs::write(&index_path, &index).at("write", &index_path)?;
+        let checked = staging.path().join("checked");
+        fs::write(&checked, self.era.as_bytes()).at("write", &checked)?;
         let place = self.root.join("layers").join(id.to_hex());
         fs::remove_file(staging.path().join("lock")).at("remove", staging.path().join("lock"))?;
         match fs::rename(staging.path(), &place) {
@@ -120,6 +126,7 @@ impl Store {
             Err(error) => return Err(error).at("read", path),
         };
         let Some((id, note)) = bytes.split_first_chunk::<32>() else { return Ok(None) };
+        upkeep::touch(&path);
         Ok(self.layer(&Blake3(*id))?.map(|layer| (layer, note.to_vec())))
     }
 
@@ -142,13 +149,27 @@ impl Store {
             return Ok(None);
         }
         let layer = Layer::decode(&index)?;
-        Ok(Some(StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() }))
+        let stored = StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() };
+        let checked = path.with_file_name("checked");
+        if !fs::read(&checked).is_ok_and(|era| era == self.era.as_bytes()) {
+            if !stored.is_whole() {
+                tracing::warn!(layer = %id, "dropping a layer whose files are damaged");
+                self.drop_layer(id)?;
+                return Ok(None);
+            }
+            fs::write(&checked, self.era.as_bytes()).at("write", &checked)?;
+        }
+        Ok(Some(stored))
     }
 
     fn drop_layer(&self, id: &Blake3) -> Result<(), Error> {
+        self.drop_directory(&self.root.join("layers").join(id.to_hex()))
+    }
+
+    /// Takes a layer's directory away in one step; its bytes follow.
+    pub(crate) fn drop_directory(&self, place: &Path) -> Result<(), Error> {
         let staging = self.stage()?;
-        let place = self.root.join("layers").join(id.to_hex());
-        match fs::rename(&place, staging.path().join("dropped")) {
+        match fs::rename(place, staging.path().join("dropped")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", place),
             _ => Ok(()),
         }
@@ -180,7 +201,7 @@ mod tests {
     #[test]
     fn a_layer_is_found_again_by_its_key() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(home.path()).unwrap();
+        let store = Store::open(home.path(), "test").unwrap();
         let key = KeyBuilder::new("test", 1).field("x", b"1").finish();
         assert!(store.recall(&key).unwrap().is_none());
         let staging = store.stage().unwrap();
@@ -199,7 +220,7 @@ mod tests {
     #[test]
     fn a_damaged_index_is_a_miss_and_the_next_build_mends_it() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(home.path()).unwrap();
+        let store = Store::open(home.path(), "test").unwrap();
         let key = KeyBuilder::new("test", 1).finish();
         for _ in 0..2 {
             let staging = store.stage().unwrap();
@@ -214,12 +235,12 @@ mod tests {
     #[test]
     fn work_of_a_killed_run_is_swept_and_that_of_a_living_one_is_not() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(home.path()).unwrap();
+        let store = Store::open(home.path(), "test").unwrap();
         let living = store.stage().unwrap();
         let dead = home.path().join("tmp/1-1");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join("lock"), b"").unwrap();
-        Store::open(home.path()).unwrap();
+        Store::open(home.path(), "test").unwrap();
         assert!(living.path().is_dir() && !dead.exists());
     }
 }

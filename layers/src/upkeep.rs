@@ -1,0 +1,170 @@
+//! Keeping the store whole and small: layers are looked through once per boot of the machine, and
+//! those that nobody has used for long go.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::error::IoContext;
+use crate::{Blake3, Change, Content, Error, Kind, Store, StoredLayer};
+
+/// Age of a layer that no key names and no build can still be about to name: the key is written
+/// right after the layer.
+const ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
+/// How exactly the time of a key's last use is kept: a write per use would cost more than it tells.
+const USE_GRAIN: Duration = Duration::from_secs(60 * 60);
+
+impl StoredLayer {
+    /// Whether every file has its content.
+    pub fn is_whole(&self) -> bool {
+        let directory = self.directory();
+        let mut buffer = vec![0; 1 << 20];
+        self.layer.changes.iter().all(|(path, change)| match change {
+            Change::Set(entry) | Change::Replace(entry) => match &entry.kind {
+                Kind::File(content) => holds(&path.under(&directory), content, &mut buffer).unwrap_or(false),
+                _ => true,
+            },
+            Change::Remove => true,
+        })
+    }
+}
+
+fn holds(path: &Path, content: &Content, buffer: &mut [u8]) -> std::io::Result<bool> {
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_file() || meta.len() != content.size {
+        return Ok(false);
+    }
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        let count = file.read(buffer)?;
+        match buffer.get(..count) {
+            Some(bytes) if count > 0 => hasher.update(bytes),
+            _ => break,
+        };
+    }
+    Ok(Blake3(*hasher.finalize().as_bytes()) == content.digest)
+}
+
+/// Notes that a key was used.
+pub(crate) fn touch(key: &Path) {
+    let now = SystemTime::now();
+    let recent = fs::metadata(key)
+        .and_then(|meta| meta.modified())
+        .is_ok_and(|used| now.duration_since(used).is_ok_and(|age| age < USE_GRAIN));
+    if !recent {
+        // Best effort: a store on a read-only file system still answers.
+        let _ = File::options().write(true).open(key).and_then(|file| file.set_modified(now));
+    }
+}
+
+impl Store {
+    /// Forgets the steps that nobody has asked for since `before`, removes the layers that no other
+    /// step made, and gives the number of bytes freed.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn expire(&self, before: SystemTime) -> Result<u64, Error> {
+        let keys = self.root().join("keys");
+        let mut needed = BTreeSet::new();
+        for entry in fs::read_dir(&keys).at("list", &keys)? {
+            let path = entry.at("list", &keys)?.path();
+            let used = fs::metadata(&path).and_then(|meta| meta.modified()).at("look at", &path)?;
+            if used < before {
+                fs::remove_file(&path).at("remove", &path)?;
+                continue;
+            }
+            let mut id = [0; 32];
+            if File::open(&path).and_then(|mut file| file.read_exact(&mut id)).is_ok() {
+                needed.insert(Blake3(id).to_hex());
+            }
+        }
+        let layers = self.root().join("layers");
+        let mut freed = 0u64;
+        for entry in fs::read_dir(&layers).at("list", &layers)? {
+            let path = entry.at("list", &layers)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let meta = fs::metadata(&path).at("look at", &path)?;
+            let young = meta.modified().is_ok_and(|made| made.elapsed().is_ok_and(|age| age < ORPHAN_AGE));
+            if needed.contains(&name) || young {
+                continue;
+            }
+            freed = freed.saturating_add(size_of(&path));
+            self.drop_directory(&path)?;
+        }
+        Ok(freed)
+    }
+}
+
+/// Bytes of the files below a directory; what cannot be read counts nothing.
+fn size_of(directory: &Path) -> u64 {
+    let mut sum = 0u64;
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(next) = pending.pop() {
+        for entry in fs::read_dir(next).into_iter().flatten().filter_map(Result::ok) {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => pending.push(entry.path()),
+                Ok(meta) => sum = sum.saturating_add(meta.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entry, KeyBuilder, Layer, Meta, Time, TreePath};
+
+    fn publish(store: &Store, name: &str) -> (crate::Key, StoredLayer) {
+        let staging = store.stage().unwrap();
+        fs::write(staging.files().unwrap().join(name), b"hello").unwrap();
+        let meta = Meta::root_owned(0o644, Time::seconds(1));
+        let layer = Layer::of([(TreePath::new(name).unwrap(), Entry::file(Content::of(b"hello"), meta))]);
+        let key = KeyBuilder::new("test", 1).field("name", name).finish();
+        (key, store.publish(staging, layer, &key, b"").unwrap())
+    }
+
+    #[test]
+    fn a_layer_that_lost_bytes_is_found_out_after_a_reboot() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), "first boot").unwrap();
+        let (key, made) = publish(&store, "a");
+        let (other, _) = publish(&store, "b");
+        // What a power cut leaves of a file that was never synced: its size, and nothing in it.
+        fs::write(made.directory().join("a"), [0; 5]).unwrap();
+        assert!(store.recall(&key).unwrap().is_some(), "within one boot nothing is read twice");
+        let store = Store::open(home.path(), "second boot").unwrap();
+        assert!(store.recall(&key).unwrap().is_none());
+        assert!(store.recall(&other).unwrap().is_some());
+        publish(&store, "a");
+        assert!(store.recall(&key).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_nobody_uses_goes_and_what_two_steps_made_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), "").unwrap();
+        let (old, layer) = publish(&store, "a");
+        let (shared, _) = publish(&store, "b");
+        let long_ago = SystemTime::now() - Duration::from_secs(7200);
+        let age = |path: &Path| File::open(path).unwrap().set_modified(long_ago).unwrap();
+        for entry in fs::read_dir(home.path().join("layers")).unwrap() {
+            age(&entry.unwrap().path());
+        }
+        for key in [&old, &shared] {
+            age(&home.path().join("keys").join(key.to_hex()));
+        }
+        assert!(store.recall(&shared).unwrap().is_some(), "and this notes its use");
+        let kept = KeyBuilder::new("test", 1).field("other step", "same layer").finish();
+        store.remember(&kept, &layer, b"").unwrap();
+        assert_eq!(store.expire(SystemTime::now() - Duration::from_secs(3600)).unwrap(), 0);
+        assert!(store.recall(&old).unwrap().is_none() && store.recall(&kept).unwrap().is_some());
+        age(&home.path().join("keys").join(kept.to_hex()));
+        assert!(store.expire(SystemTime::now() - Duration::from_secs(3600)).unwrap() >= 5);
+        assert!(store.layer(&layer.id).unwrap().is_none() && store.recall(&shared).unwrap().is_some());
+    }
+}
