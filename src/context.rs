@@ -53,6 +53,19 @@ pub struct Context {
     pub epoch: OnceLock<i64>,
     /// What was done so far, for the report.
     pub steps: Mutex<Vec<StepRecord>>,
+    /// Where packages come from on this machine, for the report.
+    pub sources: OnceLock<Vec<SourceRecord>>,
+}
+
+/// One repository, for the report.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct SourceRecord {
+    /// The repository.
+    pub repository: String,
+    /// Its own address.
+    pub url: String,
+    /// The mirrors that are asked first, without credentials.
+    pub mirrors: Vec<String>,
 }
 
 /// One step, for the report.

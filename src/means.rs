@@ -71,6 +71,7 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
             rung: OnceLock::new(),
             epoch: OnceLock::new(),
             steps: Mutex::default(),
+            sources: OnceLock::new(),
         },
         _own_cache: own_cache,
     })

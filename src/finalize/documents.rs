@@ -87,13 +87,12 @@ pub fn publish_lock(spec: &ResolvedSpec, packages: &PackageSet, target: &Target)
 /// I/O errors.
 pub fn publish_report(spec: &ResolvedSpec, target: &Target, cx: &Context, took: Duration) -> Result<(), Error> {
     let steps = cx.steps.lock().map(|steps| steps.clone()).unwrap_or_default();
-    let mirrors: Vec<String> = cx.machine.mirror(spec.os.as_str()).into_iter().collect();
     let document = json!({
         "format": 1,
         "seconds": took.as_secs_f64(),
         "rung": cx.rung.get().map(|rung| rung.name()),
         "host": { "os": cx.machine.os, "kernel": rustix::system::uname().release().to_string_lossy() },
-        "mirrors": mirrors,
+        "sources": cx.sources.get(),
         "parallel": cx.parallel,
         "steps": steps,
     });

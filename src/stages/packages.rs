@@ -16,7 +16,7 @@ use providers::trust::UnixTime;
 
 use super::PackageSet;
 use super::repositories::{Ranked, repositories};
-use crate::context::Context;
+use crate::context::{Context, SourceRecord};
 use crate::error::{Error, Kind, ResultExt};
 use crate::spec::ResolvedSpec;
 
@@ -38,6 +38,12 @@ pub fn lock(spec: &ResolvedSpec, given: Option<Lock>, cx: &Context) -> Result<Lo
     let distro = cx.distro(spec)?;
     let architecture = cx.architecture(spec)?;
     let ranked = repositories(spec, &distro, &cx.catalogue, cx)?;
+    let sources = ranked.iter().map(|entry| SourceRecord {
+        repository: entry.repository.id.to_string(),
+        url: entry.repository.url.without_credentials(),
+        mirrors: entry.repository.mirrors.iter().map(|mirror| mirror.without_credentials()).collect(),
+    });
+    let _ = cx.sources.set(sources.collect());
     let request = request(spec, &distro, &ranked, cx)?;
     if let Some(lock) = given {
         lock.agree(&distro.os, &distro.version, &architecture, &request).map_err(|error| {
