@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use layers::{Sha256, Stack};
+use rayon::prelude::*;
 use serde_json::json;
 
 use super::output::{Artifact, digest};
@@ -29,11 +30,12 @@ pub fn publish(
     stack: &Stack,
     images: Vec<(Format, Pending)>,
     target: &Target,
+    cx: &Context,
 ) -> Result<(Vec<Artifact>, Named), Error> {
     let mut artifacts = Vec::new();
     let mut ready = Vec::new();
-    for (format, pending) in images {
-        let (sha256, size) = digest(&pending)?;
+    let digests: Result<Vec<_>, Error> = images.par_iter().map(|(_, pending)| digest(pending, cx)).collect();
+    for ((format, pending), (sha256, size)) in images.into_iter().zip(digests?) {
         artifacts.push(Artifact { path: pending.path().to_path_buf(), kind: format.as_str().into(), sha256, size });
         ready.push(pending);
     }

@@ -6,9 +6,11 @@ use image::disk::Disk;
 use image::sequential::Sequential;
 use image::{Sink, Source, compress, qcow2, raw};
 use layers::{Contents, Sha256};
+use sandbox::Cancel;
 use sha2::Digest;
 
 use super::target::{Pending, Target};
+use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::{Compression, Format};
@@ -73,6 +75,37 @@ impl Writer {
     }
 }
 
+/// A sink that ends when the build is told to end.
+struct Watched<'a> {
+    sink: &'a mut dyn Sink,
+    cancel: &'a Cancel,
+}
+
+impl Watched<'_> {
+    fn check(&self) -> Result<(), image::Error> {
+        match self.cancel.is_cancelled() {
+            true => Err(image::Error::Io {
+                action: "finish",
+                path: PathBuf::from("the image"),
+                source: std::io::ErrorKind::Interrupted.into(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Sink for Watched<'_> {
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<(), image::Error> {
+        self.check()?;
+        self.sink.data(offset, bytes)
+    }
+
+    fn file(&mut self, offset: u64, file: &std::fs::File, length: u64) -> Result<bool, image::Error> {
+        self.check()?;
+        self.sink.file(offset, file, length)
+    }
+}
+
 /// Writes the images of a spec; nothing has its name yet.
 ///
 /// # Errors
@@ -82,8 +115,9 @@ pub fn write(
     disk: &Disk<'_>,
     contents: &dyn Contents,
     target: &Target,
-    threads: usize,
+    cx: &Context,
 ) -> Result<Vec<(Format, Pending)>, Error> {
+    let threads = cx.parallel;
     let mut pending = Vec::new();
     let mut writers = Vec::new();
     for (format, name) in image_names(spec) {
@@ -93,10 +127,10 @@ pub fn write(
     }
     let written = match writers.as_mut_slice() {
         [] => Ok(()),
-        [one] => disk.write_to(contents, one.sink()),
+        [one] => disk.write_to(contents, &mut Watched { sink: one.sink(), cancel: &cx.cancel }),
         several => {
-            let sinks = several.iter_mut().map(Writer::sink).collect();
-            disk.write_to(contents, &mut image::stream::Tee(sinks))
+            let mut sinks = image::stream::Tee(several.iter_mut().map(Writer::sink).collect());
+            disk.write_to(contents, &mut Watched { sink: &mut sinks, cancel: &cx.cancel })
         }
     };
     written.and_then(|()| writers.into_iter().try_for_each(Writer::finish)).map_err(explain)?;
@@ -143,7 +177,7 @@ fn explain(error: image::Error) -> Error {
 ///
 /// # Errors
 /// I/O errors.
-pub fn digest(pending: &Pending) -> Result<(Sha256, u64), Error> {
+pub fn digest(pending: &Pending, cx: &Context) -> Result<(Sha256, u64), Error> {
     use std::io::{Read, Seek};
     let mut file = pending.handle()?;
     file.rewind().to("read the image back")?;
@@ -151,6 +185,7 @@ pub fn digest(pending: &Pending) -> Result<(Sha256, u64), Error> {
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0u64;
     loop {
+        cx.check()?;
         let count = file.read(&mut buffer).to("read the image back")?;
         if count == 0 {
             return Ok((Sha256(hasher.finalize().into()), size));

@@ -53,7 +53,7 @@ pub fn finalize(
     let whole = volumes.disk(&identity, &facts.root_type)?;
     let empty = layers::MemoryContents::default();
     let esp_contents = esp.as_ref().map_or(&empty, |esp| &esp.generated);
-    let images = output::write(spec, &whole, &Both(&contents, esp_contents), target, cx.parallel)?;
+    let images = output::write(spec, &whole, &Both(&contents, esp_contents), target, cx)?;
     cx.check()?;
-    documents::publish(spec, packages, stack, images, target)
+    documents::publish(spec, packages, stack, images, target, cx)
 }
