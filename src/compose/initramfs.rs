@@ -1,7 +1,7 @@
 //! The initial ramdisk: made once, by the distribution's own generator, when everything else is
 //! configured.
 
-use layers::{KeyBuilder, Stack};
+use layers::{Entry, KeyBuilder, Stack, Tree, TreePath};
 use providers::distro::Distro;
 use sandbox::Step;
 
@@ -13,6 +13,25 @@ use crate::error::{Error, ResultExt};
 
 /// Grows whenever the same tree may get another initial ramdisk.
 const INITRAMFS_VERSION: u32 = 1;
+
+/// Makes it again when the spec's own files or scripts have changed what it follows. Compose made
+/// it before them, so that a changed script costs no ramdisk.
+///
+/// # Errors
+/// As [`make`].
+pub fn follow(cx: &Context, distro: &Distro, composed: &Tree, stack: &mut Stack) -> Result<(), Error> {
+    for input in &distro.initramfs.inputs {
+        let input = TreePath::new(input.trim_start_matches('/')).to("read the provider's facts")?;
+        let at = |tree: &Tree| -> Vec<(TreePath, Entry)> {
+            let below = tree.iter().filter(|(path, _)| **path == input || path.is_below(&input));
+            below.map(|(path, entry)| (path.clone(), entry.clone())).collect()
+        };
+        if at(composed) != at(stack.tree()) {
+            return make(cx, distro, stack);
+        }
+    }
+    Ok(())
+}
 
 /// Makes the initial ramdisk of every kernel in the tree.
 ///

@@ -19,6 +19,7 @@ use layers::Stack;
 use providers::deb::Aliases;
 use providers::lock::Group;
 
+pub use initramfs::follow;
 pub use materialise::materialise;
 pub use step::{Work, run_step};
 pub use unpack::Unpacked;

@@ -2,6 +2,7 @@
 
 use super::{Composed, Configured};
 use crate::boot::Identity;
+use crate::compose;
 use crate::configure::{self, Surroundings};
 use crate::context::Context;
 use crate::error::Error;
@@ -18,7 +19,9 @@ pub fn configuration(spec: &ResolvedSpec, composed: Composed, cx: &Context) -> R
     let cmdline = command_line(spec, &distro, &identity);
     let surroundings =
         Surroundings { identity: &identity, cmdline: &cmdline, token: &distro.os, volatile: &distro.volatile };
+    let before = stack.tree().clone();
     configure::configure(spec, &surroundings, cx, &mut stack)?;
+    compose::follow(cx, &distro, &before, &mut stack)?;
     Ok(Configured(stack))
 }
 

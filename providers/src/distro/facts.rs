@@ -202,6 +202,10 @@ pub struct Initramfs {
     pub command: Vec<String>,
     /// The command that packages call to have it made, which waits until the end of compose.
     pub deferred: String,
+    /// Files and directories of settings that it follows: when the spec changes one, it is made
+    /// again.
+    #[serde(default)]
+    pub inputs: Vec<String>,
 }
 
 /// What the release's own mke2fs would make of a file system of 512 MiB or more.
