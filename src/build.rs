@@ -7,6 +7,7 @@ use layers::{Key, KeyBuilder};
 use providers::distro::Catalogue;
 use providers::lock::Lock;
 
+use crate::checking;
 use crate::cli::options::{BuildRequest, CleanWhat};
 use crate::config::Config;
 use crate::context::Context;
@@ -33,7 +34,11 @@ pub fn run(request: &BuildRequest) -> Result<Vec<Artifact>, Error> {
         let workshop = means::prepare(request, &spec)?;
         let target = Target { directory: spec.destination.clone(), force: request.options.force };
         let given = given_lock(request)?;
-        build(&spec, given, &target, request, &workshop.context)
+        let artifacts = build(&spec, given, &target, request, &workshop.context)?;
+        if request.options.check {
+            checking::check(&spec, &artifacts, request, &workshop.context)?;
+        }
+        Ok(artifacts)
     });
     built.map_err(|error| patience.judge(error))
 }

@@ -13,6 +13,7 @@
 
 pub mod boot;
 pub mod build;
+pub mod checking;
 pub mod cleaning;
 pub mod cli;
 pub mod compose;

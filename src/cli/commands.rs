@@ -69,7 +69,6 @@ fn refuse_unsupported(build: &BuildArguments) -> Result<(), Error> {
         ("--variables", build.variables.is_some()),
         ("--set", !build.set.is_empty()),
         ("--template", build.template.is_some()),
-        ("--check", build.check),
     ];
     match typed.iter().find(|(_, is_typed)| *is_typed) {
         Some((option, _)) => Err(Error::validation(format!("{option} is not supported yet"))),

@@ -49,3 +49,15 @@ fn a_script_in_no_known_language_is_told_as_a_whole() {
     case.build(&[]).with(4, &["'./setup'", "/usr/bin/nothing"]);
     case.nothing_is_there();
 }
+
+#[test]
+fn a_build_that_is_not_reproducible_is_found_out_by_building_twice() {
+    let Some(case) = Case::new("twice") else { return };
+    case.write("setup.sh", "#!/bin/sh\necho fine > /etc/fine\n");
+    case.spec(&["tiny-hello"], "  scripts:\n    - {path: ./setup.sh, run_in_chroot: true}\n");
+    case.build(&["--check"]).with(0, &["built twice with the same result"]);
+    case.all_is_there();
+    case.write("setup.sh", "#!/bin/sh\nset -e\ncat /proc/sys/kernel/random/uuid > /etc/chance\n");
+    case.build(&["--check", "--force"]).with(4, &["1 path differs", "/etc/chance"]);
+    case.build(&["--check", "--stage", "compose", "--force"]).with(2, &["--check compares finished images"]);
+}
