@@ -25,6 +25,7 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
     let packages = config.cache_dir.join("packages");
     let store = config.cache_dir.join("store");
     let images = ImageCache::new(&config.cache_dir);
+    let below = |name: &str| config.cache_dir.join(name);
     let mut freed = 0u64;
     match what {
         CleanWhat::Expired => {
@@ -39,7 +40,7 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
         CleanWhat::Packages => freed = remove(&packages)?.saturating_add(remove(&store)?),
         CleanWhat::Images => freed = images.clear()?,
         CleanWhat::All => {
-            for path in [&packages, &store, &config.cache_dir.join("indexes"), &config.cache_dir.join("releases")] {
+            for path in [&packages, &store, &below("indexes"), &below("releases"), &below("resolutions")] {
                 freed = freed.saturating_add(remove(path)?);
             }
             freed = freed.saturating_add(images.clear()?);

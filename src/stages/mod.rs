@@ -7,6 +7,7 @@ mod finalize;
 mod kernel;
 mod packages;
 mod repositories;
+mod resolution;
 mod validate;
 
 use std::path::PathBuf;

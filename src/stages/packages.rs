@@ -11,11 +11,12 @@ use providers::deb::solve::{
 use providers::distro::Distro;
 use providers::fetch::FileRequest;
 use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
-use providers::repository::{Update, update_all};
+use providers::repository::{Update, open_all};
 use providers::trust::UnixTime;
 
 use super::PackageSet;
 use super::repositories::{Ranked, repositories};
+use super::resolution;
 use crate::context::{Context, SourceRecord};
 use crate::error::{Error, Kind, ResultExt};
 use crate::spec::ResolvedSpec;
@@ -56,16 +57,26 @@ pub fn lock(spec: &ResolvedSpec, given: Option<Lock>, cx: &Context) -> Result<Lo
     }
     let all: Vec<_> = ranked.iter().map(|entry| entry.repository.clone()).collect();
     let cache = CacheDir::new(&cx.cache_directory);
-    let update = update_all(&all, &architecture, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(|error| {
+    let updated = |error: providers::repository::Error| {
         let hint = error.hint();
         let wrapped = Error::build("failed to update the package repositories").caused_by(error);
         match hint {
             Some(hint) => wrapped.hint(hint),
             None => wrapped,
         }
-    })?;
-    cx.check()?;
-    let lock = resolve(spec, &distro, &ranked, update, request, cx)?;
+    };
+    let opening = open_all(&all, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(updated)?;
+    let key = resolution::key(spec, &distro, &architecture, &request, &opening)?;
+    let lock = match resolution::recall(cx, &key).filter(|_| spec.caches.packages) {
+        Some(lock) => lock,
+        None => {
+            let update = opening.read(&architecture, &cx.fetcher, &cache).map_err(updated)?;
+            cx.check()?;
+            let lock = resolve(spec, &distro, &ranked, update, request, cx)?;
+            resolution::remember(cx, &key, &lock);
+            lock
+        }
+    };
     cx.set_epoch(lock.epoch);
     Ok(lock)
 }

@@ -1,89 +1,122 @@
 #!/usr/bin/env bash
 # End-to-end benchmark: image-composer against mmdebstrap + mke2fs -d + qemu-img convert, on the same package
-# set (the lock's names and versions) and machine, package caches warm in both, runs interleaved.
+# set (the lock's names and versions) and machine, package caches warm in both, runs interleaved; on disk and on
+# tmpfs, on the rungs userns-single and userns.
 #
-#     tests/bench/end-to-end.sh [RUNS]        (as root; the program runs as an ordinary user it makes)
+#     tests/bench/end-to-end.sh [RUNS]        (as root; the program runs as ordinary users it makes)
 #
-# Prints every time, the medians and the ratios. Needs: mmdebstrap e2fsprogs qemu-utils jq, a release build.
+# Prints every time, then medians and ratios as a table. Needs: mmdebstrap e2fsprogs qemu-utils jq uidmap.
+# PLACES names other directories than the disk's and the tmpfs's, a blank between them.
 set -euo pipefail
 runs=${1:-3}
+places=${PLACES:-/var/tmp/image-composer-bench /dev/shm/image-composer-bench}
 top=$(cd "$(dirname "$0")/../.." && pwd)
-work=${BENCH_DIR:-/var/tmp/image-composer-bench}
-user=ic-bench
-[ "$(id -u)" = 0 ] || { echo "run as root: it makes an ordinary user and gives mmdebstrap its fastest mode" >&2; exit 1; }
-for tool in mmdebstrap mke2fs qemu-img jq setpriv; do
+[ "$(id -u)" = 0 ] || { echo "run as root: it makes ordinary users and gives mmdebstrap its fastest mode" >&2; exit 1; }
+for tool in mmdebstrap mke2fs qemu-img jq setpriv newuidmap; do
   command -v $tool >/dev/null || { echo "missing tool: $tool" >&2; exit 1; }
 done
 (cd "$top" && cargo build --release --quiet)
-id $user >/dev/null 2>&1 || useradd -m $user
-# No range of ids: the rung most people meet first.
-sed -i "/^$user:/d" /etc/subuid /etc/subgid
-rm -rf "$work"; mkdir -p "$work/bin"
-cp "${CARGO_TARGET_DIR:-$top/target}/release/image-composer" "$work/bin/"
-cp "$top/examples/debian-minimal.yml" "$work/spec.yml"
-# One output, uncompressed, on both sides; a script whose last line changes.
-sed -i '/^output:/,$d' "$work/spec.yml"
-cat >> "$work/spec.yml" <<'S'
-  scripts:
-    - path: ./last.sh
-output:
-  format: qcow2
-S
-echo 'echo 0 > /etc/bench' > "$work/last.sh"
-chown -R $user: "$work"
-ic() { setpriv --reuid $user --regid $user --clear-groups --reset-env -- env HOME="$work" \
-  "$work/bin/image-composer" --progress plain -q "$@"; }
-cd "$work"
+for rung in userns-single userns; do
+  id "ic-bench-$rung" >/dev/null 2>&1 || useradd -m "ic-bench-$rung"
+  sed -i "/^ic-bench-$rung:/d" /etc/subuid /etc/subgid
+done
+echo ic-bench-userns:1879048192:65536 | tee -a /etc/subuid >> /etc/subgid
 
-ic lock spec.yml
-ic build spec.yml --locked --force >/dev/null   # fills the package cache
-codename=$(jq -r '[.repositories[].suite]|map(select(test("-")|not))[0]' spec.lock)
-epoch=$(jq -r .epoch spec.lock)
-mirror=$(grep -rhoE '^(URIs:|deb ).*' /etc/apt/sources.list /etc/apt/sources.list.d/ 2>/dev/null |
-  grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ')
-{ echo "deb $mirror $codename main"; echo "deb $mirror $codename-updates main"
-  echo "deb ${mirror%/}-security $codename-security main"; } > sources.list
-include=$(jq -r '.packages[]|"\(.name)=\(.version)"' spec.lock | paste -sd,)
-mkdir -p debs
-jq -r '.packages[]|"\(.sha256) \(.name)_\(.version|gsub(":";"%3a"))_\(.architecture).deb"' spec.lock |
-  while read -r sum name; do ln -sf "$(find "$work/.cache" -path "*sha256/$sum" | head -1)" "debs/$name"; done
-
+# ic RUNG WORDS…: the program as that rung's user, in the user's directory of this place.
+ic() {
+  local rung=$1; shift
+  (cd "$place/$rung" && setpriv --reuid "ic-bench-$rung" --regid "ic-bench-$rung" --clear-groups --reset-env -- \
+    env HOME="$place/$rung" "$place/bin/image-composer" --progress plain -q "$@")
+}
 peer() { # mmdebstrap with its archive cache filled, then the file system and the container
   rm -f peer.tar peer.raw peer.qcow2
-  SOURCE_DATE_EPOCH=$epoch mmdebstrap --quiet --mode=root --variant=essential --include="$include" \
+  env -i PATH="$PATH" SOURCE_DATE_EPOCH="$epoch" mmdebstrap --quiet --mode=root --variant=essential --include="$include" \
     --aptopt='APT::Install-Recommends "false"' --skip=download/empty \
-    --setup-hook='mkdir -p "$1/var/cache/apt/archives"; cp -L debs/*.deb "$1/var/cache/apt/archives/"' \
-    --keyring="$top/providers/data/keys/debian.asc" "$codename" peer.tar sources.list >peer.log 2>&1
+    --setup-hook="mkdir -p \"\$1/var/cache/apt/archives\"; cp -L $place/debs/*.deb \"\$1/var/cache/apt/archives/\"" \
+    --keyring="$top/providers/data/keys/debian.asc" "$codename" peer.tar sources.list >peer.log 2>&1 ||
+    { cat peer.log >&2; exit 1; }
   mkdir peer.d && tar -C peer.d -xf peer.tar && mke2fs -q -t ext4 -d peer.d peer.raw 1500M && rm -rf peer.d
   qemu-img convert -O qcow2 peer.raw peer.qcow2
 }
-timed() { # NAME COMMAND...
+timed() { # NAME COMMAND…
   local name=$1; shift
   local begin; begin=$(date +%s.%N)
   "$@"
   echo "$(date +%s.%N) $begin" | awk '{printf "%.2f\n", $1-$2}' >> "times.$name"
-  echo "$name: $(tail -1 "times.$name") s"
+  echo "$place $name: $(tail -1 "times.$name") s"
 }
-cold() { rm -rf "$work/.cache/image-composer/cache/store" output; ic build spec.yml --locked --no-image-cache --force; }
-line() { echo "echo $RANDOM$RANDOM > /etc/bench" > last.sh; ic build spec.yml --locked --no-image-cache --force; }
-more() { # one package more: the lock is made before the clock starts
-  ic build more.yml --locked --no-image-cache --force
+build() { ic "$1" build "$2" --locked --force --rung "$1" "${@:3}" >/dev/null; }
+no_layers() { rm -rf "$place/$1/.cache/image-composer/cache/store" "$place/$1/output"; }
+cold() { build "$1" spec.yml --no-image-cache; }
+line() { build "$1" spec.yml --no-image-cache; }
+more() { build "$1" more.yml --no-image-cache; }
+same() { build "$1" spec.yml; }
+peak() { # RUNG: the largest sum of resident memory over the processes of a cold build, in MiB
+  no_layers "$1"; local most=0 now
+  cold "$1" & local builder=$!
+  while kill -0 $builder 2>/dev/null; do
+    now=$(ps -eo user:32=,uid=,rss= | awk -v me="ic-bench-$1" '$1==me || $2>=1879048192 {s+=$3} END {print int(s/1024)}')
+    [ "$now" -gt "$most" ] && most=$now
+    sleep 0.1
+  done
+  wait $builder
+  echo "$most"
 }
-same() { ic build spec.yml --locked --force; }
-sed 's/      - openssh-server/      - openssh-server\n      - rsync/' spec.yml > more.yml; cp last.sh more-last.sh
-ic lock more.yml
-for _ in $(seq "$runs"); do
-  timed peer peer
-  timed cold cold
-  timed changed-line line
-  timed one-package-more more
-  ic build spec.yml --locked --force >/dev/null
-  timed identical same
-  rm -rf "$work/.cache/image-composer/cache/images"
-done
 median() { sort -n "times.$1" | awk '{v[NR]=$1} END {print (NR%2) ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
-base=$(median peer)
-printf '\n| case | median s | of mmdebstrap'"'"'s chain |\n|---|---|---|\n'
-for name in peer cold changed-line one-package-more identical; do
-  m=$(median $name); printf '| %s | %s | %s |\n' "$name" "$m" "$(echo "$m $base" | awk '{printf "%.3f", $1/$2}')"
+
+prepare() {
+  rm -rf "$place"; mkdir -p "$place/bin" "$place/debs"; cd "$place"
+  cp "${CARGO_TARGET_DIR:-$top/target}/release/image-composer" bin/
+  for rung in userns-single userns; do
+    mkdir "$rung"
+    # One output, uncompressed, on both sides; a script whose last line changes.
+    sed '/^output:/,$d' "$top/examples/debian-minimal.yml" > "$rung/spec.yml"
+    printf '  scripts:\n    - path: ./last.sh\noutput:\n  format: qcow2\n' >> "$rung/spec.yml"
+    sed 's/      - openssh-server/      - openssh-server\n      - rsync/' "$rung/spec.yml" > "$rung/more.yml"
+    printf '#!/bin/sh\necho 0 > /etc/bench\n' > "$rung/last.sh"
+    chown -R "ic-bench-$rung:" "$rung"
+    ic "$rung" lock spec.yml; ic "$rung" lock more.yml
+    build "$rung" more.yml   # fills the package cache
+  done
+  lock=userns/spec.lock
+  codename=$(jq -r '[.repositories[].suite]|map(select(test("-")|not))[0]' $lock)
+  epoch=$(jq -r .epoch $lock)
+  include=$(jq -r '.packages[]|"\(.name)=\(.version)"' $lock | paste -sd,)
+  local mirror
+  mirror=$(grep -rhoE '^(URIs:|deb ).*' /etc/apt/sources.list /etc/apt/sources.list.d/ 2>/dev/null |
+    grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ')
+  { echo "deb $mirror $codename main"; echo "deb $mirror $codename-updates main"
+    echo "deb ${mirror%/}-security $codename-security main"; } > sources.list
+  jq -r '.packages[]|"\(.sha256) \(.name)_\(.version|gsub(":";"%3a"))_\(.architecture).deb"' $lock |
+    while read -r sum name; do cp "$(find "$place/userns/.cache" -path "*sha256/$sum" | head -1)" "debs/$name"; done
+}
+
+table=$'| place | rung | case | median s | of mmdebstrap\'s chain |\n|---|---|---|---|---|\n'
+for place in $places; do
+  prepare
+  for _ in $(seq "$runs"); do
+    timed peer peer
+    for rung in userns-single userns; do
+      no_layers $rung
+      timed "$rung.cold" cold $rung
+      printf '#!/bin/sh\necho %s > /etc/bench\n' "$RANDOM$RANDOM" > "$place/$rung/last.sh"
+      timed "$rung.changed-line" line $rung
+      timed "$rung.one-package-more" more $rung
+      build $rung spec.yml
+      timed "$rung.identical" same $rung
+      rm -rf "$place/$rung/.cache/image-composer/cache/images"
+    done
+  done
+  base=$(median peer)
+  table+="| $place | | mmdebstrap, mke2fs, qemu-img | $base | 1 |"$'\n'
+  for rung in userns-single userns; do
+    for name in cold changed-line one-package-more identical; do
+      m=$(median "$rung.$name")
+      table+="| $place | $rung | $name | $m | $(echo "$m $base" | awk '{printf "%.3f", $1/$2}') |"$'\n'
+    done
+    table+="| $place | $rung | peak memory, all processes | $(peak $rung) MiB | |"$'\n'
+  done
+  cd /
+  rm -rf "$place"
 done
+printf '\n%s' "$table"

@@ -72,7 +72,7 @@ impl User {
             }
             // What an earlier program made must not answer for this one; packages may stay.
             for user in [Self::WithRange, Self::WithoutRange] {
-                for kept in ["store", "images"] {
+                for kept in ["store", "images", "resolutions"] {
                     let _ = std::fs::remove_dir_all(user.home().join(".cache/image-composer/cache").join(kept));
                 }
             }

@@ -19,7 +19,7 @@ use crate::{fetch, trust};
 
 pub use identity::{IdError, RepositoryId};
 pub use release::{IndexEntry, Release, ReleaseError};
-pub use update::{Update, VerifiedIndex, VerifiedRelease, update, update_all};
+pub use update::{Opening, Update, VerifiedIndex, VerifiedRelease, open_all, update, update_all};
 
 /// What a user must write to have packages used that nobody vouches for.
 pub const CONSENT: &str = "use packages that nobody has signed";

@@ -74,6 +74,65 @@ impl Update {
     }
 }
 
+/// Suites whose releases are genuine and current, and whose indexes are still to be read.
+pub struct Opening<'a> {
+    suites: Vec<Opened<'a>>,
+}
+
+struct Opened<'a> {
+    place: Place<'a>,
+    release: Release,
+    verified: VerifiedRelease,
+    memory: Option<Kept>,
+    kept: Kept,
+}
+
+/// Fetches and verifies the releases of several repositories, all suites at once.
+///
+/// # Errors
+/// The first repository that fails, in the order given; none is left out.
+pub fn open_all<'a>(
+    repositories: &'a [Repository],
+    fetcher: &Fetcher,
+    cache: &CacheDir,
+    now: UnixTime,
+) -> Result<Opening<'a>, Error> {
+    let places: Vec<Place<'a>> = repositories
+        .iter()
+        .flat_map(|repository| repository.suites.iter().map(move |suite| Place { repository, suite: suite.as_str() }))
+        .collect();
+    let suites = at_once(places, |place| open(place, fetcher, cache, now))?;
+    Ok(Opening { suites })
+}
+
+impl Opening<'_> {
+    /// The releases, in the order of repositories and suites.
+    pub fn releases(&self) -> impl Iterator<Item = &VerifiedRelease> {
+        self.suites.iter().map(|opened| &opened.verified)
+    }
+
+    /// Reads the indexes, and remembers the releases.
+    ///
+    /// # Errors
+    /// The first suite that fails; none is left out.
+    pub fn read(self, architecture: &Architecture, fetcher: &Fetcher, cache: &CacheDir) -> Result<Update, Error> {
+        let mut update = Update::default();
+        for one in at_once(self.suites, |opened| read(opened, architecture, fetcher, cache))? {
+            update.append(one);
+        }
+        Ok(update)
+    }
+}
+
+/// Does the same for each, at once, and gives the results in order.
+fn at_once<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> Result<R, Error> + Sync) -> Result<Vec<R>, Error> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(|| work(item))).collect();
+        let done = threads.into_iter().map(|thread| thread.join());
+        done.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
 /// Brings several repositories up to date, all suites at once.
 ///
 /// # Errors
@@ -85,33 +144,7 @@ pub fn update_all(
     cache: &CacheDir,
     now: UnixTime,
 ) -> Result<Update, Error> {
-    let suites: Vec<(&Repository, &str)> = repositories
-        .iter()
-        .flat_map(|repository| repository.suites.iter().map(move |suite| (repository, suite.as_str())))
-        .collect();
-    let results: Vec<Result<Update, Error>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = suites
-            .iter()
-            .map(|(repository, suite)| {
-                let thread = std::thread::Builder::new().name("update".into());
-                let work = || update_suite(repository, suite, architecture, fetcher, cache, now);
-                // Without a thread it is done here, one after the other.
-                thread.spawn_scoped(scope, work).map_err(|_| work())
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| match thread {
-                Ok(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                Err(done) => done,
-            })
-            .collect()
-    });
-    let mut update = Update::default();
-    for result in results {
-        update.append(result?);
-    }
-    Ok(update)
+    open_all(repositories, fetcher, cache, now)?.read(architecture, fetcher, cache)
 }
 
 /// Brings one repository up to date.
@@ -128,15 +161,8 @@ pub fn update(
     update_all(std::slice::from_ref(repository), architecture, fetcher, cache, now)
 }
 
-fn update_suite(
-    repository: &Repository,
-    suite: &str,
-    architecture: &Architecture,
-    fetcher: &Fetcher,
-    cache: &CacheDir,
-    now: UnixTime,
-) -> Result<Update, Error> {
-    let place = Place { repository, suite };
+fn open<'a>(place: Place<'a>, fetcher: &Fetcher, cache: &CacheDir, now: UnixTime) -> Result<Opened<'a>, Error> {
+    let Place { repository, suite } = place;
     let memory = kept::recall(cache, repository, suite)?;
     let (signed, from) = place.obtain(fetcher, memory.as_ref())?;
     let (text, signers) = place.verify(&signed, now)?;
@@ -146,25 +172,7 @@ fn update_suite(
         source,
     })?;
     place.check(&release, memory.as_ref(), cache, now)?;
-    let mut update = Update::default();
-    for (component, wanted) in place.indexes(&release, architecture)? {
-        let (text, sha256) = wanted.read(fetcher, cache)?;
-        update.indexes.push(VerifiedIndex {
-            repository: repository.id.clone(),
-            suite: suite.into(),
-            component,
-            architecture: architecture.clone(),
-            sha256,
-            text,
-            date: release.date,
-        });
-    }
-    // Only now, so that what is remembered can be used offline.
-    let kept = Kept { date: release.date, signed };
-    if memory.as_ref() != Some(&kept) {
-        kept::remember(cache, repository, suite, &kept)?;
-    }
-    update.releases.push(VerifiedRelease {
+    let verified = VerifiedRelease {
         repository: repository.id.clone(),
         url: repository.url.clone(),
         suite: suite.into(),
@@ -173,6 +181,30 @@ fn update_suite(
         valid_until: release.valid_until,
         signers,
         from,
-    });
+    };
+    let kept = Kept { date: release.date, signed };
+    Ok(Opened { place, release, verified, memory, kept })
+}
+
+fn read(opened: Opened<'_>, architecture: &Architecture, fetcher: &Fetcher, cache: &CacheDir) -> Result<Update, Error> {
+    let Opened { place, release, verified, memory, kept } = opened;
+    let mut update = Update::default();
+    for (component, wanted) in place.indexes(&release, architecture)? {
+        let (text, sha256) = wanted.read(fetcher, cache)?;
+        update.indexes.push(VerifiedIndex {
+            repository: verified.repository.clone(),
+            suite: verified.suite.clone(),
+            component,
+            architecture: architecture.clone(),
+            sha256,
+            text,
+            date: release.date,
+        });
+    }
+    // Only now, so that what is remembered can be used offline.
+    if memory.as_ref() != Some(&kept) {
+        kept::remember(cache, place.repository, place.suite, &kept)?;
+    }
+    update.releases.push(verified);
     Ok(update)
 }

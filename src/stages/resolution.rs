@@ -1,0 +1,78 @@
+//! The memory of resolutions: the same request on the same releases has the same answer.
+//!
+//! ```text
+//! CACHE/resolutions/KEY   the lock that was the answer, behind its digest in a line of its own
+//! ```
+
+use std::path::PathBuf;
+
+use layers::{Blake3, Key, KeyBuilder};
+use providers::distro::{Architecture, Distro};
+use providers::lock::{Lock, Request};
+use providers::repository::Opening;
+
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+use crate::spec::ResolvedSpec;
+
+/// Grows whenever the same request on the same releases may have another answer.
+const RESOLUTION_VERSION: u32 = 1;
+/// Largest answer that is read, in bytes: some 30,000 packages.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// What an answer depends on: request, releases (their digests cover every index) and the facts
+/// about the distribution.
+///
+/// # Errors
+/// None for requests and facts that were read.
+pub fn key(
+    spec: &ResolvedSpec,
+    distro: &Distro,
+    architecture: &Architecture,
+    request: &Request,
+    opening: &Opening<'_>,
+) -> Result<Key, Error> {
+    Ok(KeyBuilder::new("resolution", RESOLUTION_VERSION)
+        .field("program", env!("CARGO_PKG_VERSION"))
+        .field("distro", serde_json::to_vec(distro).to("write the provider's facts")?)
+        .field("architecture", architecture.to_string())
+        .field("variant", spec.variant.as_str())
+        .field("request", serde_json::to_vec(request).to("write the request")?)
+        .list("releases", opening.releases().map(|release| format!("{} {}", release.suite, release.sha256)))
+        .finish())
+}
+
+/// The answer of an earlier build; what is damaged counts as none.
+pub fn recall(cx: &Context, key: &Key) -> Option<Lock> {
+    let path = place(cx, key);
+    if std::fs::metadata(&path).ok()?.len() > ANSWER_BYTES_MAX {
+        return None;
+    }
+    let text = std::fs::read_to_string(path).ok()?;
+    let (digest, lock) = text.split_once('\n')?;
+    if Blake3::of(lock.as_bytes()).to_hex() != digest {
+        return None;
+    }
+    Lock::read(lock.as_bytes()).ok()
+}
+
+/// Remembers an answer. Best effort: without it the next build resolves again.
+pub fn remember(cx: &Context, key: &Key, lock: &Lock) {
+    let path = place(cx, key);
+    let write = || -> std::io::Result<()> {
+        let text = lock.write().map_err(std::io::Error::other)?;
+        let directory = path.parent().unwrap_or(&cx.cache_directory);
+        std::fs::create_dir_all(directory)?;
+        let staging = cx.store.stage().map_err(std::io::Error::other)?;
+        let unnamed = staging.path().join("resolution");
+        std::fs::write(&unnamed, format!("{}\n{text}", Blake3::of(text.as_bytes()).to_hex()))?;
+        std::fs::rename(&unnamed, &path)
+    };
+    if let Err(error) = write() {
+        tracing::debug!("the resolution is not remembered in {}: {error}", path.display());
+    }
+}
+
+fn place(cx: &Context, key: &Key) -> PathBuf {
+    cx.cache_directory.join("resolutions").join(key.to_hex())
+}
