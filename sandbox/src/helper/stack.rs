@@ -12,6 +12,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, unmount,
 };
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -203,7 +204,7 @@ impl Room {
             }
         }
         let mut all = vec![self.scratch.join("floor")];
-        all.extend_from_slice(lowers);
+        all.extend(without_repeats(lowers));
         let lowers = self.group(all)?;
         let base = if self.in_memory { self.scratch.join("memory") } else { self.scratch.join("work") };
         let work = base.join(format!("work-{}", self.generation));
@@ -239,6 +240,15 @@ impl Room {
     pub(super) fn close(&mut self) -> Result<(), Fault> {
         self.unmount().map(drop)
     }
+}
+
+/// Layers that say the same are one directory, and overlay refuses a directory that it has already
+/// (ELOOP). The uppermost says again all that those below it say, so it is the one that counts.
+fn without_repeats(lowers: &[PathBuf]) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<PathBuf> = lowers.iter().rev().filter(|lower| seen.insert(*lower)).cloned().collect();
+    kept.reverse();
+    kept
 }
 
 /// Mounts an overlay: `lowers` bottom first, upper and work if it is to be written.

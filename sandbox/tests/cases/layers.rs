@@ -11,6 +11,7 @@ pub const CASES: &[Case] = &[
     ("an_opaque_directory_does_not_hide_an_added_layer", opaque),
     ("owners_outlive_a_new_stack", outlive),
     ("six_hundred_layers", many),
+    ("a_layer_that_is_there_twice_counts_where_it_is_uppermost", twice),
     ("mount_points_do_not_leak", mount_points),
     ("nothing_but_the_upper_stays", leftovers),
     ("names_are_bytes", bytes),
@@ -63,6 +64,19 @@ fn opaque(bench: &Bench) {
             .iter()
             .any(|change| { matches!(change, Change::Changed { path, opaque: true, .. } if path == b"var/lib") })
     );
+}
+
+fn twice(bench: &Bench) {
+    let base = bench.busybox();
+    let one = layer(bench, "one", &[("etc/a", "one\n"), ("etc/b", "one\n")]);
+    let two = layer(bench, "two", &[("etc/a", "two\n"), ("etc/c", "two\n")]);
+    let steps = vec![
+        stack(&[base.clone(), one.clone(), two.clone()]),
+        Step::Run(shell("cat /etc/a; echo mine > /etc/b")),
+        stack(&[base, one.clone(), two, one]),
+        Step::Run(shell("cat /etc/a; cat /etc/c; cat /etc/b")),
+    ];
+    assert_eq!(bench.run(steps).output, "two\none\ntwo\nmine\n");
 }
 
 fn outlive(bench: &Bench) {
