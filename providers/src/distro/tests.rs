@@ -13,6 +13,8 @@ fn every_embedded_file_is_good() {
             assert!(distro.kernel.matches(&facts.kernel), "{} {architecture}", distro.title);
             assert!(distro.loader_path(architecture).unwrap().ends_with(&format!("{}.efi", facts.efi_suffix)));
         }
+        // A comma is YAML's, too.
+        assert!(distro.boot.cmdline.iter().any(|word| word == "console=ttyS0,115200"), "{}", distro.title);
         for cloud in distro.kernel.cloud.values() {
             assert!(distro.kernel.matches(cloud));
         }
