@@ -132,7 +132,10 @@ impl Fetcher {
                     Err(Stop::Fatal(error)) => return Err(error),
                     Err(Stop::Mirror(reason, server_wait)) => {
                         tracing::debug!(what, url = url::shown(url), %reason, "a mirror failed");
-                        self.progress.retried(what, &url::shown(url), &reason.to_string());
+                        // Not everything that is asked for has to be there, and asking again does not help.
+                        if !matches!(reason, Reason::Missing) {
+                            self.progress.retried(what, &url::shown(url), &reason.to_string());
+                        }
                         asked_wait = asked_wait.max(server_wait.unwrap_or_default());
                         *last = Some(reason);
                     }
