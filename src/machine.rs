@@ -29,6 +29,8 @@ pub struct ProviderSettings {
     pub repositories: Vec<Repository>,
     /// Serves the provider's own.
     pub mirror: Option<String>,
+    /// The keyring that the provider's own are believed by, in place of the built-in keys.
+    pub key: Option<Vec<u8>>,
 }
 
 impl Machine {
@@ -62,6 +64,11 @@ impl Machine {
     /// None at present.
     pub fn provider_repositories(&self, os: &str) -> Result<Vec<Repository>, Error> {
         Ok(self.providers.get(os).map(|settings| settings.repositories.clone()).unwrap_or_default())
+    }
+
+    /// The keyring that the configuration gives a provider.
+    pub fn key(&self, os: &str) -> Option<&[u8]> {
+        self.providers.get(os).and_then(|settings| settings.key.as_deref())
     }
 
     /// The mirror that the configuration gives a provider.

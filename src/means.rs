@@ -132,7 +132,11 @@ fn read_rung(name: &str) -> Result<Rung, Error> {
 
 fn machine(config: &Config) -> Machine {
     let settings = |(name, settings): (&String, &crate::config::ProviderConfig)| {
-        let own = ProviderSettings { repositories: settings.repositories.clone(), mirror: settings.mirror.clone() };
+        let own = ProviderSettings {
+            repositories: settings.repositories.clone(),
+            mirror: settings.mirror.clone(),
+            key: settings.key.clone(),
+        };
         (name.clone(), own)
     };
     Machine { providers: config.providers.iter().map(settings).collect(), ..Machine::read() }

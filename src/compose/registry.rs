@@ -119,8 +119,16 @@ fn source_files(set: &PackageSet, keyring: Option<&str>) -> Vec<(String, String)
     ids.dedup();
     ids.into_iter()
         .map(|id| {
-            let of_id: Vec<_> =
+            let mut of_id: Vec<_> =
                 set.lock.repositories.iter().filter(|repository| repository.id.as_str() == id).collect();
+            // The lock sorts by name; people expect the distribution's own order.
+            let facts = set.distro.repositories.iter().find(|facts| facts.id.as_str() == id);
+            of_id.sort_by_key(|repository| {
+                let place = |names: &[String], name: &str| names.iter().position(|known| known == name);
+                facts.map(|facts| {
+                    (place(&facts.suites, &repository.suite), place(&facts.components, &repository.component))
+                })
+            });
             let unique = |values: Vec<&str>| {
                 let mut seen: Vec<&str> = Vec::new();
                 for value in values {
@@ -137,8 +145,7 @@ fn source_files(set: &PackageSet, keyring: Option<&str>) -> Vec<(String, String)
             if !components.is_empty() {
                 text.push_str(&format!("Components: {components}\n"));
             }
-            let ours = set.distro.repositories.iter().any(|facts| facts.id.as_str() == id);
-            if let (true, Some(keyring)) = (ours, keyring) {
+            if let (Some(_), Some(keyring)) = (facts, keyring) {
                 text.push_str(&format!("Signed-By: /{keyring}\n"));
             }
             (id, text)

@@ -77,6 +77,9 @@ record! {
         /// The mirror of its own repositories. Default: the mirror that the machine's package
         /// manager uses, where the machine runs the same distribution.
         mirror: Option<Located<String>>,
+        /// The public keys that may sign its own repositories, in place of those that ship with the
+        /// program: the path of a keyring, or the armored text itself.
+        key: Option<Located<String>>,
         /// Its repositories, in place of its own.
         repositories: Vec<Located<Repository>>,
     }

@@ -64,6 +64,8 @@ pub struct ImageCache {
 pub struct ProviderConfig {
     /// The mirror of its own repositories, in place of the machine's and the default.
     pub mirror: Option<String>,
+    /// The keyring that its own repositories are believed by, in place of the built-in keys.
+    pub key: Option<Vec<u8>>,
     /// Its repositories; where there are any, they replace the provider's own.
     pub repositories: Vec<Repository>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind};
-use crate::spec::customized::repositories;
+use crate::spec::customized::{keyring, repositories};
 use crate::spec::decode::{Decode, Decoder};
 use crate::spec::load::read_document;
 use crate::spec::problem::{Problem, Problems};
@@ -68,6 +68,7 @@ pub fn load(defaults: &Defaults, overrides: &Overrides) -> Result<Config, Error>
         }
         let settings = ProviderConfig {
             mirror: provider.mirror.as_ref().map(|mirror| mirror.value.trim_end_matches('/').to_owned()),
+            key: provider.key.as_ref().and_then(|key| keyring(key, directory, &mut problems)),
             repositories: repositories(&provider.repositories, directory, &mut problems),
         };
         providers.insert(name.as_str().to_owned(), settings);

@@ -259,17 +259,22 @@ fn repository_key(repository: &typed::Repository, directory: &Path, problems: &m
             Problem::error(&repository.name.span, format!("the repository '{}' has no key", repository.name.value))
                 .hint("set key: to the path of its public key"),
         ),
-        (Some(key), false) if key.value.contains("PRIVATE KEY") => {
-            refuse(problems, Problem::error(&key.span, "this is a private key"))
-        }
-        (Some(key), false) if key.value.contains("BEGIN PGP PUBLIC KEY BLOCK") => {
-            Some(RepositoryKey::Keyring(key.value.clone().into_bytes()))
-        }
-        (Some(key), false) => match copied::read_small_file(&directory.join(key.value.trim())) {
-            Ok(bytes) => Some(RepositoryKey::Keyring(bytes)),
-            Err(error) => refuse(problems, source_problem(error, key, directory)),
-        },
+        (Some(key), false) => keyring(key, directory, problems).map(RepositoryKey::Keyring),
     }
+}
+
+/// The public keys that a `key` names: the text itself, or the file that it is the path of.
+pub fn keyring(key: &Located<String>, directory: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
+    let problem = match key.value.trim() {
+        text if text.contains("PRIVATE KEY") => Problem::error(&key.span, "this is a private key"),
+        text if text.contains("BEGIN PGP PUBLIC KEY BLOCK") => return Some(key.value.clone().into_bytes()),
+        path => match copied::read_small_file(&directory.join(path)) {
+            Ok(bytes) => return Some(bytes),
+            Err(error) => source_problem(error, key, directory),
+        },
+    };
+    problems.push(problem);
+    None
 }
 
 /// Files with their sources read.

@@ -1,6 +1,6 @@
 //! The repositories of a build: the provider's, those of the configuration, those of the spec.
 
-use providers::distro::{Catalogue, Distro};
+use providers::distro::{Catalogue, Distro, RepositoryFacts};
 use providers::fetch::BaseUrl;
 use providers::mirror::{self, Source};
 use providers::repository::{CONSENT, Consent, Repository, Trust};
@@ -38,15 +38,10 @@ pub fn repositories(
     if configured.is_empty() {
         let sources = machine_sources(cx)?;
         for facts in distro.repositories_for(&architecture) {
-            let keys = catalogue.keyring(distro, facts).map_err(|error| {
-                let hint = error.hint();
-                let wrapped =
-                    Error::build(format!("failed to find the key of the repository '{}'", facts.id)).caused_by(error);
-                match hint {
-                    Some(hint) => wrapped.hint(hint),
-                    None => wrapped,
-                }
-            })?;
+            let keys = match cx.machine.key(&distro.os) {
+                Some(bytes) => Keyring::parse(bytes).to("read the configured key")?,
+                None => built_in(catalogue, distro, facts)?,
+            };
             let mut repository = Repository::from_facts(facts, keys).to("read the provider's repositories")?;
             repository.mirrors = match &cx.machine.mirror(&distro.os) {
                 Some(mirror) => {
@@ -66,6 +61,17 @@ pub fn repositories(
         ranked.push(from_spec(entry)?);
     }
     Ok(ranked)
+}
+
+fn built_in(catalogue: &Catalogue, distro: &Distro, facts: &RepositoryFacts) -> Result<Keyring, Error> {
+    catalogue.keyring(distro, facts).map_err(|error| {
+        let hint = error.hint();
+        let wrapped = Error::build(format!("failed to find the key of the repository '{}'", facts.id)).caused_by(error);
+        match hint {
+            Some(hint) => wrapped.hint(hint),
+            None => wrapped,
+        }
+    })
 }
 
 fn machine_sources(cx: &Context) -> Result<Vec<Source>, Error> {

@@ -111,14 +111,12 @@ impl Error {
             Self::UnknownOs { known, .. } => Some(format!("known providers: {}", known.join(", "))),
             Self::UnknownVersion { os, known, .. } => Some(format!("known versions of {os}: {}", known.join(", "))),
             Self::UnknownArchitecture { known, .. } => Some(format!("it exists for {}", known.join(", "))),
-            Self::NoKey { os, repository, published } => {
+            Self::NoKey { os, published, .. } => {
                 let from = match published {
                     Some(url) => format!("fetch it from {url}, compare its fingerprint with its owner's word, and "),
                     None => String::new(),
                 };
-                Some(format!(
-                    "{from}name its file as `key` of the repository '{repository}' under `providers.{os}.repositories` in the configuration"
-                ))
+                Some(format!("{from}name its file as `providers.{os}.key` in the configuration"))
             }
             _ => None,
         }
