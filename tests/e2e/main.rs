@@ -2,6 +2,7 @@
 //! expensive (an image, a tree) is made once.
 
 mod build;
+mod distributions;
 mod fidelity;
 mod machine;
 mod support;

@@ -7,7 +7,7 @@ mod case;
 mod ends;
 mod packages;
 mod scripts;
-mod server;
+pub mod server;
 mod space;
 
 use std::path::Path;

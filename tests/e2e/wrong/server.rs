@@ -1,4 +1,4 @@
-//! A mirror on the loopback that misbehaves as a test wants.
+//! A mirror on the loopback that misbehaves as a test wants, and a proxy for those who ask it as one.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,6 +21,7 @@ pub enum Fault {
 pub struct Server {
     pub url: String,
     fault: Arc<Mutex<Option<(String, Fault)>>>,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -28,14 +29,20 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
         let fault: Arc<Mutex<Option<(String, Fault)>>> = Arc::default();
-        let (root, shared) = (root.to_path_buf(), fault.clone());
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (root, shared, noted) = (root.to_path_buf(), fault.clone(), asked.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (root, shared) = (root.clone(), shared.clone());
-                std::thread::spawn(move || answer(stream, &root, &shared));
+                let (root, shared, noted) = (root.clone(), shared.clone(), noted.clone());
+                std::thread::spawn(move || answer(stream, &root, &shared, &noted));
             }
         });
-        Self { url, fault }
+        Self { url, fault, asked }
+    }
+
+    /// What was asked for so far: paths, or host and path where it was asked as a proxy.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// From now on a file whose path ends so has this fault; `None`: none has.
@@ -45,7 +52,12 @@ impl Server {
 }
 
 /// Answers one request; what the other side does not want to hear is its own affair.
-fn answer(mut stream: TcpStream, root: &Path, fault: &Mutex<Option<(String, Fault)>>) -> Option<()> {
+fn answer(
+    mut stream: TcpStream,
+    root: &Path,
+    fault: &Mutex<Option<(String, Fault)>>,
+    asked: &Mutex<Vec<String>>,
+) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut first = String::new();
     reader.read_line(&mut first).ok()?;
@@ -55,8 +67,10 @@ fn answer(mut stream: TcpStream, root: &Path, fault: &Mutex<Option<(String, Faul
             break;
         }
     }
-    let path = first.split(' ').nth(1)?.to_owned();
-    let file: PathBuf = root.join(path.trim_start_matches('/'));
+    // A proxy is asked for whole URLs (RFC 9112, section 3.2.2).
+    let path = first.split(' ').nth(1)?.trim_start_matches("http://").trim_start_matches('/').to_owned();
+    asked.lock().unwrap().push(path.clone());
+    let file: PathBuf = root.join(&path);
     let Ok(mut bytes) = std::fs::read(&file) else {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
     };
