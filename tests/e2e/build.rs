@@ -82,9 +82,8 @@ fn the_same_bytes_in_another_directory_time_zone_umask_and_thread_count() {
     let Some(plain) = built(User::WithoutRange) else { return };
     let user = User::WithoutRange;
     let directory = workplace(user, "elsewhere");
-    for name in ["debian-minimal.yml"] {
-        std::fs::copy(plain.directory.join(name), directory.join(name)).unwrap();
-    }
+    let name = "debian-minimal.yml";
+    std::fs::copy(plain.directory.join(name), directory.join(name)).unwrap();
     std::fs::copy(plain.output.join("debian-minimal.lock"), directory.join("debian-minimal.lock")).unwrap();
     let program = crate::support::program();
     let script = format!(

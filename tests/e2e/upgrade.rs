@@ -132,7 +132,8 @@ output: {{ format: qcow2 }}
         let (newest, file) = kernels.last_mut().expect("a kernel");
         run("apt-get", &["-qq", "download", newest]);
         let found = std::fs::read_dir(apt.join("archives")).unwrap().filter_map(Result::ok).map(|entry| entry.path());
-        *file = found.filter(|path| path.extension().is_some_and(|kind| kind == "deb")).next().expect("a package file");
+        let mut packages = found.filter(|path| path.extension().is_some_and(|kind| kind == "deb"));
+        *file = packages.next().expect("a package file");
         kernels
     }
 }
