@@ -1,12 +1,14 @@
 //! What the package manager knows: dpkg's database of a group of packages, apt's marks and
 //! sources, the links of a merged /usr.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use layers::{Stack, TreePath};
 use providers::deb::dpkg::{Member, State, database, extended_states};
 use providers::deb::{Aliases, MultiArch};
 
 use super::unpack::Unpacked;
-use crate::configure::read_text;
+use crate::configure::read_bytes;
 use crate::context::Context;
 use crate::draft::lay;
 use crate::error::{Error, ResultExt};
@@ -36,11 +38,18 @@ pub fn base(cx: &Context, packages: &[Unpacked], aliases: &Aliases, stack: &mut 
     })
 }
 
-/// Tells dpkg of a group of packages that are unpacked and not configured yet.
+/// Tells dpkg of packages that are unpacked and not configured yet, and takes names out of lists:
+/// those that a package lost to another one.
 ///
 /// # Errors
 /// Control files that dpkg would not read; errors of the store.
-pub fn register(cx: &Context, packages: &[&Unpacked], architecture: &str, stack: &mut Stack) -> Result<(), Error> {
+pub fn register(
+    cx: &Context,
+    packages: &[&Unpacked],
+    dropped: &BTreeMap<String, BTreeSet<&[u8]>>,
+    architecture: &str,
+    stack: &mut Stack,
+) -> Result<(), Error> {
     let members: Vec<Member<'_>> = packages
         .iter()
         .map(|package| Member {
@@ -50,12 +59,22 @@ pub fn register(cx: &Context, packages: &[&Unpacked], architecture: &str, stack:
             state: State::Unpacked,
         })
         .collect();
-    let files = database(&members, architecture).to("write dpkg's database")?;
+    let mut files = database(&members, architecture).to("write dpkg's database")?;
     lay(cx, stack, "register packages", |stack, draft| {
+        for (info, names) in dropped {
+            let text = format!("var/lib/dpkg/info/{info}.list");
+            let path = TreePath::new(&text).to("name a package's list")?;
+            let whole = match files.remove(&path) {
+                Some(file) => file.bytes,
+                None => read_bytes(stack, &text, DATABASE_MAX)?.unwrap_or_default(),
+            };
+            let left: Vec<&[u8]> = whole.split(|&byte| byte == b'\n').filter(|name| !names.contains(name)).collect();
+            draft.file(&text, left.join(&b'\n'), draft.root_owned(0o644))?;
+        }
         for (path, file) in files {
             let text = String::from_utf8_lossy(path.as_bytes()).into_owned();
-            let bytes = match read_text(stack, &text, DATABASE_MAX)? {
-                Some(earlier) if is_appended(&text) => [earlier.as_bytes(), &file.bytes].concat(),
+            let bytes = match read_bytes(stack, &text, DATABASE_MAX)? {
+                Some(earlier) if is_appended(&text) => [earlier, file.bytes].concat(),
                 // What the first group says for all stays.
                 Some(_) => continue,
                 None => file.bytes,
