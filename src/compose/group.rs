@@ -72,13 +72,13 @@ impl Groups<'_> {
             let to_come = packages.get(progress.next..).unwrap_or_default();
             // Most diversions concern no package of the same group. So all of it is tried at once,
             // and done again with care where one does.
-            let watched = !progress.careful && to_come.iter().any(|package| package.is_marked());
+            let watched = !progress.careful && to_come.iter().any(|package| package.is_marked("preinst"));
             let checkpoint = watched.then(|| (stack.clone(), ownership.clone(), progress.clone()));
             let first = progress.next == 0 && !progress.ran;
             let (before, rules) = (stack.clone(), Rules::read(stack)?);
             let mut segment = self.unpack(packages, &mut progress, &rules, ownership, stack)?;
             if watched && matches!(segment.ending, Ending::Configure(_)) {
-                segment.ending = Ending::Pause;
+                segment.ending = Ending::Pause(Vec::new(), None);
             }
             self.run(group, &segment, &before, first, ownership, stack)?;
             if let Some((stack_then, ownership_then, progress_then)) = checkpoint
@@ -103,26 +103,26 @@ impl Groups<'_> {
         ownership: &mut Ownership<'p>,
         stack: &mut Stack,
     ) -> Result<Segment<'p>, Error> {
-        let mut segment = Segment { packages: Vec::new(), first_ran: progress.ran, ending: Ending::Pause };
+        let mut segment =
+            Segment { packages: Vec::new(), first_ran: progress.ran, ending: Ending::Pause(Vec::new(), None) };
         let mut unseen = false;
         while let Some(&package) = packages.get(progress.next) {
             let runs = package.has_script("preinst") && !progress.ran;
-            if runs {
-                let places = needs(packages, progress.next, &progress.configured, self.architecture)?;
-                if !places.is_empty() || (progress.careful && package.is_marked()) {
-                    let needed = places.iter().filter_map(|place| packages.get(*place).copied()).collect();
-                    progress.configured.extend(places);
-                    progress.ran = true;
-                    segment.ending = Ending::Preinst(package, needed);
-                    return Ok(segment);
-                }
+            let places = needs(packages, progress.next, &progress.configured, self.architecture)?;
+            let cut = runs && progress.careful && package.is_marked("preinst");
+            if !places.is_empty() || cut {
+                let needed = places.iter().filter_map(|place| packages.get(*place).copied()).collect();
+                progress.configured.extend(places);
+                progress.ran = runs;
+                segment.ending = Ending::Pause(needed, runs.then_some(package));
+                return Ok(segment);
             }
             if let Err(error) = self.put(package, rules, ownership, stack) {
                 // A preinst that has not run yet may be what makes room.
                 match (runs, unseen) {
                     (true, _) => {
                         progress.ran = true;
-                        segment.ending = Ending::Preinst(package, Vec::new());
+                        segment.ending = Ending::Pause(Vec::new(), Some(package));
                     }
                     (false, true) => {}
                     (false, false) => return Err(error),
@@ -168,19 +168,19 @@ impl Groups<'_> {
         stack: &mut Stack,
     ) -> Result<(), Error> {
         let key = self.key(group, segment, before);
-        let dropped = ownership.dropped_names();
+        let dropped = ownership.take_dropped();
         if !segment.packages.is_empty() {
             registry::register(self.cx, &segment.packages, &dropped, self.architecture, stack)?;
         }
         let registered = stack.clone();
         let title = match segment.ending {
             Ending::Configure(_) => format!("configure {} packages", group_name(group)),
-            Ending::Preinst(..) | Ending::Pause => format!("prepare {} packages", group_name(group)),
+            Ending::Pause(..) => format!("prepare {} packages", group_name(group)),
         };
         run_step(self.cx, self.volatile, stack, &key, &title, |_| {
             let hold = self.cx.work.stage().to("make a work directory")?;
             let top = scaffold(hold.path(), Some(self.deferred))?;
-            if let Ending::Preinst(package, _) = segment.ending {
+            if let Ending::Pause(_, Some(package)) = segment.ending {
                 add_control_files(&top, package)?;
             }
             let steps = match group {
@@ -212,8 +212,9 @@ impl Groups<'_> {
         let digests = |packages: &[&Unpacked]| packages.iter().map(|one| one.package.sha256).collect::<Vec<_>>();
         let (preinst, configured, ending) = match &segment.ending {
             Ending::Configure(packages) => (Vec::new(), digests(packages), "configure"),
-            Ending::Preinst(package, needed) => (digests(&[package]), digests(needed), "preinst"),
-            Ending::Pause => (Vec::new(), Vec::new(), "pause"),
+            Ending::Pause(needed, preinst) => {
+                (preinst.iter().map(|one| one.package.sha256).collect(), digests(needed), "pause")
+            }
         };
         KeyBuilder::new("configure deb packages", GROUP_VERSION)
             .field("group", group_name(group))
@@ -264,13 +265,12 @@ impl Groups<'_> {
         }
         match &segment.ending {
             Ending::Configure(packages) => steps.push(self.configure_step(packages)),
-            Ending::Preinst(package, needed) => {
+            Ending::Pause(needed, preinst) => {
                 if !needed.is_empty() {
                     steps.push(self.configure_step(needed));
                 }
-                steps.push(self.preinst(package, &format!("{WAITING}/")));
+                steps.extend(preinst.map(|package| self.preinst(package, &format!("{WAITING}/"))));
             }
-            Ending::Pause => {}
         }
         steps
     }
@@ -320,11 +320,10 @@ impl Groups<'_> {
 /// Mounts the lowest `count` layers of a stack, what dpkg knows of the whole group above them, and
 /// the scaffold on top.
 fn mount(stack: &Stack, count: usize, top: &std::path::Path, keep: Vec<Vec<u8>>) -> Step {
-    let all = stack.lower_directories();
-    let mut lowers: Vec<PathBuf> = all.iter().take(count).cloned().collect();
+    let mut lowers = stack.lowest_directories(count);
     // The registry is the topmost layer: preinst scripts are in it.
-    if count < all.len() {
-        lowers.extend(all.last().cloned());
+    if let Some(registry) = stack.layers().get(count..).and_then(<[_]>::last) {
+        lowers.push(registry.directory());
     }
     lowers.push(top.to_path_buf());
     Step::Stack { lowers, keep }

@@ -20,8 +20,17 @@ pub struct Ownership<'a> {
     members: Vec<&'a Unpacked>,
     /// Every name with the place of a member that lists it.
     listed: BTreeSet<(&'a [u8], usize)>,
-    /// Names that are no longer in a package's list, by the name of its files in `info`.
-    dropped: BTreeMap<String, BTreeSet<&'a [u8]>>,
+    /// What nobody has asked for yet.
+    dropped: Dropped<'a>,
+}
+
+/// Names that are no longer in lists, by the name of the package's files in `info`.
+#[derive(Clone, Default)]
+pub struct Dropped<'a> {
+    /// All of them.
+    pub names: BTreeMap<String, BTreeSet<&'a [u8]>>,
+    /// Those of files that never were laid, because another package keeps its own.
+    pub unlaid: BTreeMap<String, BTreeSet<&'a [u8]>>,
 }
 
 /// What becomes of one file of a package where others list its name.
@@ -111,18 +120,19 @@ impl<'a> Ownership<'a> {
             for name in names {
                 self.listed.remove(&(*name, owner));
             }
-            self.dropped.entry(info_name(other)).or_default().extend(names);
+            self.dropped.names.entry(info_name(other)).or_default().extend(names);
         }
         self.listed.extend(listed().map(|name| (name, position)));
         self.members.push(package);
         if !kept.is_empty() {
-            self.dropped.entry(info_name(package)).or_default().extend(kept);
+            self.dropped.names.entry(info_name(package)).or_default().extend(kept);
+            self.dropped.unlaid.entry(info_name(package)).or_default().extend(kept);
         }
         Ok(())
     }
 
-    /// Names that went from lists since this was asked last, by the package's name in `info`.
-    pub fn dropped_names(&mut self) -> BTreeMap<String, BTreeSet<&'a [u8]>> {
+    /// What went from lists since this was asked last.
+    pub fn take_dropped(&mut self) -> Dropped<'a> {
         std::mem::take(&mut self.dropped)
     }
 }

@@ -50,6 +50,7 @@ impl Planner<'_> {
     pub fn plan<'a>(&self, package: &'a Unpacked, ownership: &Ownership<'a>) -> Result<Plan<'a>, Error> {
         let names = self.names(package)?;
         let claim = Claim { package, architecture: self.architecture, diversions: &self.rules.diversions };
+        let lasts = last_names(package, &names);
         let mut plan = Plan::default();
         // Where each entry of the package is, if that is not its own path.
         let mut moved: BTreeMap<&TreePath, TreePath> = BTreeMap::new();
@@ -88,7 +89,10 @@ impl Planner<'_> {
                         }
                     }
                 }
-                plan.deviates |= self.rules.dress(name, &mut entry)?;
+                let last = lasts.get(path).copied().unwrap_or(name);
+                if !matches!(entry.kind, Kind::HardLink(_)) {
+                    plan.deviates |= self.rules.dress(last, &mut entry)?;
+                }
             }
             let is_conffile = name.is_some_and(|name| package.note.conffiles.contains_key(name));
             if is_conffile && there.is_some() && !name.is_some_and(|name| ownership.lists(name)) {
@@ -210,6 +214,20 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
+
+/// For each file with several names the one that the archive has last: dpkg sets owner and mode with
+/// every name, so that the last one's count.
+fn last_names<'a>(package: &'a Unpacked, names: &BTreeMap<TreePath, &'a [u8]>) -> BTreeMap<&'a TreePath, &'a [u8]> {
+    let mut groups: BTreeMap<&TreePath, BTreeSet<&[u8]>> = BTreeMap::new();
+    for (path, change) in &package.layer.layer.changes {
+        if let Change::Set(Entry { kind: Kind::HardLink(home), .. }) = change {
+            let group = groups.entry(home).or_default();
+            group.extend([names.get(path), names.get(home)].into_iter().flatten());
+        }
+    }
+    let last = |group: BTreeSet<&[u8]>| package.note.listed.iter().rfind(|name| group.contains(name.as_slice()));
+    groups.into_iter().filter_map(|(home, group)| Some((home, last(group)?.as_slice()))).collect()
 }
 
 fn link(home: TreePath) -> Entry {

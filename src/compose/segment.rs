@@ -21,10 +21,8 @@ const MARKS: [&[u8]; 3] = [b"dpkg-divert", b"dpkg-statoverride", b"ln -s"];
 pub enum Ending<'a> {
     /// With everything configured that is not yet.
     Configure(Vec<&'a Unpacked>),
-    /// With the preinst of a package that is unpacked afterwards, once these are configured.
-    Preinst(&'a Unpacked, Vec<&'a Unpacked>),
-    /// As it is.
-    Pause,
+    /// With these configured, then with the preinst of a package that is unpacked afterwards.
+    Pause(Vec<&'a Unpacked>, Option<&'a Unpacked>),
 }
 
 /// Packages that are unpacked by one plan, and what runs then.
@@ -51,9 +49,9 @@ pub struct Progress {
 }
 
 impl Unpacked {
-    /// Whether the package's preinst may change where files land.
-    pub fn is_marked(&self) -> bool {
-        let Some(script) = self.note.control.file("preinst") else { return false };
+    /// Whether a script of the package may change where files land.
+    pub fn is_marked(&self, script: &str) -> bool {
+        let Some(script) = self.note.control.file(script) else { return false };
         MARKS.iter().any(|mark| script.windows(mark.len()).any(|window| window == *mark))
     }
 }
@@ -77,9 +75,9 @@ impl Segment<'_> {
     }
 }
 
-/// What has to be configured before a package's preinst may run: what it pre-depends on, with all
-/// that needs in turn (Debian policy 7.2), where any of it has something to run. Places in the
-/// group, in order; none where a circle makes it impossible.
+/// What has to be configured before a package is unpacked: what it pre-depends on, with all that
+/// needs in turn (Debian policy 7.2), where somebody can tell: a preinst, or a postinst that may
+/// change where files land. Places in the group, in order; none where a circle makes it impossible.
 ///
 /// # Errors
 /// A relation that cannot be read.
@@ -121,6 +119,10 @@ pub fn needs(
         }
     }
     let later = found.iter().any(|place| *place >= at);
-    let runs = found.iter().filter_map(|place| packages.get(*place)).any(|package| package.has_script("postinst"));
-    Ok(if later || !runs { Vec::new() } else { found.into_iter().collect() })
+    let matters = |needed: &&&Unpacked| match package.has_script("preinst") {
+        true => needed.has_script("postinst"),
+        false => needed.is_marked("postinst"),
+    };
+    let matters = found.iter().filter_map(|place| packages.get(*place)).any(|needed| matters(&needed));
+    Ok(if later || !matters { Vec::new() } else { found.into_iter().collect() })
 }

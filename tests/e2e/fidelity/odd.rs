@@ -44,7 +44,7 @@ fn diversions() -> Vec<Package> {
         // Takes the place of a file that is there, of one that comes later, and of conffiles.
         package(
             "odd-wrap",
-            "Depends: odd-tool\n",
+            "Pre-Depends: odd-tool\n",
             vec![
                 (
                     PREINST,
@@ -55,8 +55,6 @@ fn diversions() -> Vec<Package> {
                 ),
                 ("usr/bin/odd-tool", File("the wrapper\n", "755")),
                 ("usr/bin/odd-late", File("the other wrapper\n", "755")),
-                ("etc/odd/tool.conf", file("of the wrapper\n")),
-                (CONFFILES, file("/etc/odd/tool.conf\n")),
             ],
         ),
         package(
@@ -141,6 +139,8 @@ fn overrides() -> Vec<Package> {
                 script(
                     "#!/bin/sh\nset -e\ndpkg-statoverride --add root daemon 2750 /usr/bin/odd-owned\n\
                      dpkg-statoverride --add daemon daemon 1770 /var/lib/odd-owned\n\
+                     dpkg-statoverride --add daemon daemon 4700 /usr/bin/odd-owned-a\n\
+                     dpkg-statoverride --add root daemon 2710 /usr/bin/odd-owned-c\n\
                      dpkg-statoverride --add '#7' '#8' 0640 /usr/share/odd/owned\n\
                      dpkg-statoverride --add daemon root 0600 /usr/share/odd/owned-later\n",
                 ),
@@ -148,10 +148,13 @@ fn overrides() -> Vec<Package> {
         ),
         package(
             "odd-owned",
-            "Depends: odd-owner\n",
+            "Pre-Depends: odd-owner\n",
             vec![
                 ("usr/bin/odd-owned", File("owned\n", "755")),
-                ("usr/bin/odd-owned-2", HardLink("usr/bin/odd-owned")),
+                // Of a file's names it is the archive's last that counts.
+                ("usr/bin/odd-owned-a", File("owned\n", "755")),
+                ("usr/bin/odd-owned-b", HardLink("usr/bin/odd-owned-a")),
+                ("usr/bin/odd-owned-c", HardLink("usr/bin/odd-owned-a")),
                 ("var/lib/odd-owned", Directory("755")),
                 ("usr/share/odd/owned", file("owned\n")),
                 ("usr/share/odd/owned-later", file("owned\n")),

@@ -17,7 +17,8 @@ use crate::wrong::archive::{SUITE, archive};
 use crate::wrong::case::Case;
 
 /// What mmdebstrap leaves because it runs apt, on a system that has none.
-const OF_APT: [&str; 6] = ["etc/apt", "var/lib/apt", "var/cache", "var/log", "dev", "tmp"];
+const OF_APT: [&str; 8] =
+    ["etc/apt", "etc/dpkg", "etc/resolv.conf", "var/lib/apt", "var/cache", "var/log", "dev", "tmp"];
 
 /// The system that apt and dpkg make of packages of the suite's own archive.
 fn referee(packages: &[&str]) -> Result<PathBuf, String> {
@@ -25,15 +26,15 @@ fn referee(packages: &[&str]) -> Result<PathBuf, String> {
     let tar = PathBuf::from(format!("/var/tmp/image-composer-odd-{}.tar", std::process::id()));
     let mut command = Command::new("mmdebstrap");
     command
-        .args(["--quiet", "--mode=root", "--variant=essential", "--aptopt=APT::Install-Recommends \"false\""])
+        .args(["--mode=root", "--variant=essential", "--aptopt=APT::Install-Recommends \"false\""])
         .arg(format!("--include={}", packages.join(",")))
         .arg(SUITE)
         .arg(&tar)
-        .arg(format!("deb [trusted=yes] file:{} {SUITE} main", archive.root.display()))
+        .arg(format!("deb [trusted=yes] copy:{} {SUITE} main", archive.root.display()))
         .env("LC_ALL", "C.UTF-8")
         .env("SOURCE_DATE_EPOCH", "1700000000");
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     if output.status.success() { Ok(tar) } else { Err(text) }
 }
 
