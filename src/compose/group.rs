@@ -13,11 +13,11 @@ use sandbox::Step;
 use super::materialise::{materialise, materialise_added};
 use super::ownership::Ownership;
 use super::plan::Planner;
-use super::rules::Rules;
+use super::rules::{PRINTED, Rules};
 use super::scaffold::{WAITING, add_control_files, scaffold};
 use super::segment::{Ending, Progress, Segment, needs};
 use super::settled::settle;
-use super::step::{Work, run_step};
+use super::step::{Work, run_noted_step};
 use super::unpack::Unpacked;
 use super::{command, command_with, failure, registry};
 use crate::context::Context;
@@ -77,16 +77,22 @@ impl Groups<'_> {
             let first = progress.next == 0 && !progress.ran;
             let (before, rules) = (stack.clone(), Rules::read(stack)?);
             let mut segment = self.unpack(packages, &mut progress, &rules, ownership, stack)?;
-            if watched && matches!(segment.ending, Ending::Configure(_)) {
-                segment.ending = Ending::Pause(Vec::new(), None);
-            }
-            self.run(group, &segment, &before, first, ownership, stack)?;
-            if let Some((stack_then, ownership_then, progress_then)) = checkpoint
-                && segment.is_concerned(&rules, &Rules::read(stack)?, stack)
-            {
-                (*stack, *ownership) = (stack_then, ownership_then);
-                progress = Progress { careful: true, ..progress_then };
-                continue;
+            segment.watched = watched;
+            let ran = self.run(group, &segment, &before, first, ownership, stack);
+            if let Some((stack_then, ownership_then, progress_then)) = checkpoint {
+                // A script that fails may do so because files are not where dpkg would have them.
+                let concerned = match ran {
+                    Ok(left) => segment.is_concerned(&rules, &left, stack),
+                    Err(_) => true,
+                };
+                self.cx.check()?;
+                if concerned {
+                    (*stack, *ownership) = (stack_then, ownership_then);
+                    progress = Progress { careful: true, ..progress_then };
+                    continue;
+                }
+            } else {
+                ran?;
             }
             if matches!(segment.ending, Ending::Configure(_)) {
                 return Ok(());
@@ -103,8 +109,12 @@ impl Groups<'_> {
         ownership: &mut Ownership<'p>,
         stack: &mut Stack,
     ) -> Result<Segment<'p>, Error> {
-        let mut segment =
-            Segment { packages: Vec::new(), first_ran: progress.ran, ending: Ending::Pause(Vec::new(), None) };
+        let mut segment = Segment {
+            packages: Vec::new(),
+            first_ran: progress.ran,
+            ending: Ending::Pause(Vec::new(), None),
+            watched: false,
+        };
         let mut unseen = false;
         while let Some(&package) = packages.get(progress.next) {
             let runs = package.has_script("preinst") && !progress.ran;
@@ -157,7 +167,8 @@ impl Groups<'_> {
         stack.push_as(layer, &plan.meaning).to("apply a package's layer")
     }
 
-    /// Runs what a segment has to run and takes what it changed into a layer.
+    /// Runs what a segment has to run and takes what it changed into a layer; gives the rules that
+    /// its preinsts left behind.
     fn run(
         &self,
         group: Group,
@@ -166,7 +177,7 @@ impl Groups<'_> {
         first: bool,
         ownership: &mut Ownership<'_>,
         stack: &mut Stack,
-    ) -> Result<(), Error> {
+    ) -> Result<Rules, Error> {
         let key = self.key(group, segment, before);
         let dropped = ownership.take_dropped();
         if !segment.packages.is_empty() {
@@ -177,7 +188,7 @@ impl Groups<'_> {
             Ending::Configure(_) => format!("configure {} packages", group_name(group)),
             Ending::Pause(..) => format!("prepare {} packages", group_name(group)),
         };
-        run_step(self.cx, self.volatile, stack, &key, &title, |_| {
+        let note = run_noted_step(self.cx, self.volatile, stack, &key, &title, |_| {
             let hold = self.cx.work.stage().to("make a work directory")?;
             let top = scaffold(hold.path(), Some(self.deferred))?;
             if let Ending::Pause(_, Some(package)) = segment.ending {
@@ -189,8 +200,14 @@ impl Groups<'_> {
                 Group::Essential => self.all_at_once(&segment.packages, &registered, top),
                 _ => self.one_by_one(segment, before, &registered, first, top),
             };
-            Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold] })
-        })
+            let printed = |step: &Step| matches!(step, Step::Run(command) if command.argv.last().is_some_and(|w| w == PRINTED.as_bytes()));
+            let note = steps.iter().position(printed);
+            Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note })
+        })?;
+        match segment.prints_rules() {
+            true => Rules::printed(&note),
+            false => Rules::read(stack),
+        }
     }
 
     fn configure_essential<'p>(
@@ -204,8 +221,8 @@ impl Groups<'_> {
             self.put(package, &rules, ownership, stack)?;
         }
         let ending = Ending::Configure(packages.to_vec());
-        let segment = Segment { packages: packages.to_vec(), first_ran: false, ending };
-        self.run(Group::Essential, &segment, &before, true, ownership, stack)
+        let segment = Segment { packages: packages.to_vec(), first_ran: false, ending, watched: false };
+        self.run(Group::Essential, &segment, &before, true, ownership, stack).map(drop)
     }
 
     fn key(&self, group: Group, segment: &Segment<'_>, below: &Stack) -> Key {
@@ -222,6 +239,7 @@ impl Groups<'_> {
             .list("packages", digests(&segment.packages))
             .field("first preinst has run", [u8::from(segment.first_ran)])
             .field("ending", ending)
+            .field("prints rules", [u8::from(segment.prints_rules())])
             .list("preinst", preinst)
             .list("configured", configured)
             .list("preseeds", self.preseeds)
@@ -262,6 +280,10 @@ impl Groups<'_> {
         if !packages.is_empty() {
             steps.push(mount(after, after.layers().len(), &top, conffiles(&packages[mounted..])));
             steps.extend(materialise_added(before.tree(), after));
+        }
+        if segment.prints_rules() {
+            let argv = ["sh", "-c", PRINTED].map(String::from);
+            steps.push(Step::Run(command(&argv, self.cx.epoch())));
         }
         match &segment.ending {
             Ending::Configure(packages) => steps.push(self.configure_step(packages)),

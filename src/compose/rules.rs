@@ -9,6 +9,11 @@ use crate::error::{Error, ResultExt};
 /// Largest file of these that is read, in bytes. Real ones have some hundred lines.
 const RULES_MAX: u64 = 4 << 20;
 
+/// Prints the rules that hold at a point within a session.
+pub const PRINTED: &str = "cat /var/lib/dpkg/diversions; echo //; cat /var/lib/dpkg/statoverride";
+/// What stands between the two: no path that dpkg diverts, and no owner, looks so.
+const BETWEEN: &[u8] = b"//\n";
+
 /// Diversions and statoverrides, with the accounts that the latter name.
 pub struct Rules {
     /// Names that are diverted.
@@ -27,6 +32,18 @@ impl Rules {
         let diversions = Diversions::parse(&bytes("var/lib/dpkg/diversions")?).to("read the image's diversions")?;
         let overrides = StatOverrides::parse(&bytes("var/lib/dpkg/statoverride")?).to("read the image's overrides")?;
         Ok(Self { diversions, overrides, accounts: Accounts::read(stack)? })
+    }
+
+    /// The rules as the output of [`PRINTED`] has them.
+    ///
+    /// # Errors
+    /// As [`Rules::read`].
+    pub fn printed(text: &[u8]) -> Result<Self, Error> {
+        let end = text.windows(BETWEEN.len()).position(|window| window == BETWEEN).unwrap_or(text.len());
+        let overrides = text.get(end.saturating_add(BETWEEN.len())..).unwrap_or_default();
+        let diversions = Diversions::parse(&text[..end]).to("read the image's diversions")?;
+        let overrides = StatOverrides::parse(overrides).to("read the image's overrides")?;
+        Ok(Self { diversions, overrides, accounts: Accounts::default() })
     }
 
     /// Every name for which the two say something else.

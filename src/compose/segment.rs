@@ -14,7 +14,9 @@ use super::unpack::Unpacked;
 use crate::error::{Error, ResultExt};
 
 /// What a preinst names if it changes where files land.
-const MARKS: [&[u8]; 3] = [b"dpkg-divert", b"dpkg-statoverride", b"ln -s"];
+const MARKS: [&[u8]; 3] = [b"dpkg-divert", b"dpkg-statoverride", LINK];
+/// A link may stand where a package has a directory.
+const LINK: &[u8] = b"ln -s";
 
 /// How a segment ends.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Segment<'a> {
     pub first_ran: bool,
     /// What runs at its end.
     pub ending: Ending<'a>,
+    /// Whether the rules that its preinsts leave behind are looked at.
+    pub watched: bool,
 }
 
 /// How far a group has come.
@@ -51,12 +55,22 @@ pub struct Progress {
 impl Unpacked {
     /// Whether a script of the package may change where files land.
     pub fn is_marked(&self, script: &str) -> bool {
-        let Some(script) = self.note.control.file(script) else { return false };
-        MARKS.iter().any(|mark| script.windows(mark.len()).any(|window| window == *mark))
+        names_any(self, script, &MARKS)
     }
 }
 
+fn names_any(package: &Unpacked, script: &str, marks: &[&[u8]]) -> bool {
+    let Some(script) = package.note.control.file(script) else { return false };
+    marks.iter().any(|mark| script.windows(mark.len()).any(|window| window == *mark))
+}
+
 impl Segment<'_> {
+    /// Whether the rules are printed before anything is configured: postinsts have theirs for files
+    /// that lie there already.
+    pub fn prints_rules(&self) -> bool {
+        self.watched && matches!(self.ending, Ending::Configure(_))
+    }
+
     /// Whether a preinst of the segment changed where files of the segment land: another rule for
     /// one of their names, or something else in the place of one of their directories.
     pub fn is_concerned(&self, before: &Rules, after: &Rules, stack: &Stack) -> bool {
@@ -64,6 +78,10 @@ impl Segment<'_> {
         let names = self.packages.iter().flat_map(|package| &package.note.listed);
         if !changed.is_empty() && names.clone().any(|name| changed.contains(name.as_slice())) {
             return true;
+        }
+        // Only then can the scripts of a whole session be told from a preinst that makes a link.
+        if !self.packages.iter().any(|package| names_any(package, "preinst", &[LINK])) {
+            return false;
         }
         let captured = stack.layers().last().into_iter().flat_map(|layer| &layer.layer.changes);
         let in_the_way = captured.filter(|(_, change)| !matches!(change, Change::Set(entry) if entry.is_directory()));
