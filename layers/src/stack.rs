@@ -120,7 +120,17 @@ impl Stack {
 
     /// The directories that overlay mounts, the bottom first.
     pub fn lower_directories(&self) -> Vec<PathBuf> {
-        self.layers.iter().map(StoredLayer::directory).collect()
+        self.lowest_directories(self.layers.len())
+    }
+
+    /// The directories of the lowest `count` layers, the bottom first. A layer that is there twice
+    /// is mounted where it is topmost, since overlay takes a directory only once (ELOOP).
+    pub fn lowest_directories(&self, count: usize) -> Vec<PathBuf> {
+        let mut seen = BTreeSet::new();
+        let topmost = self.layers.iter().take(count).rev().filter(|layer| seen.insert(layer.id));
+        let mut directories: Vec<PathBuf> = topmost.map(StoredLayer::directory).collect();
+        directories.reverse();
+        directories
     }
 
     fn place(&self, content: &Content) -> Result<PathBuf, Error> {

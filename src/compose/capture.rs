@@ -83,7 +83,45 @@ pub fn capture(
         move_into(&captured.upper, &files, path, &entry)?;
         changes.insert(path.clone(), if opaque { Change::Replace(entry) } else { Change::Set(entry) });
     }
+    keep_links(below, &mut changes);
     Ok(Layer { changes })
+}
+
+/// A name of a file with several names that was moved: overlay copies the file on the way up and
+/// cannot say that it is still the others', so a new file that is in every way like the lost name
+/// counts as it (dpkg-divert moves files).
+fn keep_links(below: &Tree, changes: &mut BTreeMap<TreePath, Change>) {
+    let is_file =
+        |path: &TreePath| below.get(path).is_some_and(|e| matches!(e.kind, Kind::File(_) | Kind::HardLink(_)));
+    let lost = |path: &TreePath| matches!(changes.get(path), Some(Change::Remove));
+    if !changes.keys().any(|path| lost(path) && is_file(path)) {
+        return;
+    }
+    let mut groups: BTreeMap<&TreePath, Vec<&TreePath>> = BTreeMap::new();
+    for (path, entry) in below.iter() {
+        if let Kind::HardLink(home) = &entry.kind {
+            groups.entry(home).or_insert_with(|| vec![home]).push(path);
+        }
+    }
+    let mut links: Vec<(TreePath, TreePath)> = Vec::new();
+    for (home, names) in groups.into_iter().filter(|(_, names)| names.iter().any(|name| lost(name))) {
+        let Some(file) = below.get(home) else { continue };
+        let alike = |path: &TreePath, change: &Change| {
+            below.get(path).is_none() && matches!(change, Change::Set(entry) if entry == file)
+        };
+        let moved: Vec<&TreePath> =
+            changes.iter().filter(|(path, change)| alike(path, change)).map(|(p, _)| p).collect();
+        let stays = names.into_iter().filter(|name| !changes.contains_key(*name));
+        let mut all: Vec<&TreePath> = stays.chain(moved.iter().copied()).collect();
+        all.sort();
+        let Some((first, others)) = all.split_first().filter(|_| !moved.is_empty()) else { continue };
+        // Where the first name was there before, the tree settles who holds the file.
+        let others = others.iter().filter(|path| moved.contains(path) || moved.contains(first));
+        links.extend(others.map(|path| ((*path).clone(), (*first).clone())));
+    }
+    for (path, home) in links {
+        changes.insert(path, Change::Set(Entry { kind: Kind::HardLink(home), meta: Meta::default() }));
+    }
 }
 
 /// The rule for a path: its own, or that of a directory whose contents are volatile.

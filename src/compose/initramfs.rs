@@ -70,6 +70,6 @@ pub fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Erro
                 .collect();
             steps.push(Step::Run(command(&argv, epoch)));
         }
-        Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold] })
+        Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note: None })
     })
 }

@@ -9,9 +9,13 @@ mod group;
 mod initramfs;
 mod materialise;
 mod note;
+mod ownership;
 mod plan;
 mod registry;
+mod rules;
 mod scaffold;
+mod segment;
+mod settled;
 mod step;
 mod unpack;
 
@@ -38,13 +42,14 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
     let unpacked = unpack::unpack(set, &aliases, cx)?;
     let mut stack = Stack::default();
     registry::base(cx, &unpacked, &aliases, &mut stack)?;
-    let mut ownership = plan::Ownership::default();
+    let mut ownership = ownership::Ownership::default();
     let architecture = set.lock.architecture.to_string();
     let groups = group::Groups {
         cx,
         deferred: &distro.initramfs.deferred,
         preseeds,
         volatile: &distro.volatile,
+        aliases: &aliases,
         architecture: &architecture,
     };
     for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {

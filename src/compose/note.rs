@@ -18,6 +18,8 @@ pub struct Note {
     pub conffiles: BTreeMap<Vec<u8>, [u8; 16]>,
     /// Directories whose metadata is made up and yields to any other package's.
     pub implied: BTreeSet<TreePath>,
+    /// Its md5sums as dpkg makes them, where it brings none.
+    pub md5sums: Vec<u8>,
 }
 
 impl Note {
@@ -40,6 +42,7 @@ impl Note {
         }
         out.count(self.implied.len());
         self.implied.iter().for_each(|path| out.bytes(path.as_bytes()));
+        out.bytes(&self.md5sums);
         out.0
     }
 
@@ -65,8 +68,9 @@ impl Note {
         for _ in 0..reader.count()? {
             implied.insert(TreePath::new(reader.bytes()?).ok()?);
         }
+        let md5sums = reader.bytes()?.to_vec();
         let control = Control::new(&text, files, "a note of the store").ok()?;
-        reader.0.is_empty().then_some(Self { control, listed, conffiles, implied })
+        reader.0.is_empty().then_some(Self { control, listed, conffiles, implied, md5sums })
     }
 }
 

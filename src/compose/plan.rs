@@ -1,94 +1,235 @@
-//! What dpkg would make of the next package's files on top of those that are there.
+//! Where dpkg would put the next package's files, on top of those that are there.
 //!
 //! Overlay shows the topmost layer's directory and file; dpkg keeps the first directory's mode and
-//! owner, lets a file win only where Replaces allows it, and refuses the rest (dpkg, unpack
-//! phase; Debian policy 7.6.1).
+//! owner, unpacks through links that lead to directories, puts diverted files elsewhere, lets a
+//! file win only where Replaces allows it, and refuses the rest (dpkg, src/archive.c, `tarobject`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use layers::{Change, Entry, Kind, Layer, Stack, TreePath};
+use layers::{Change, Entry, Kind, Layer, Meta, Tree, TreePath};
+use providers::deb::Aliases;
 
+use super::ownership::{Claim, Fate, Ownership, collision};
+use super::rules::Rules;
 use super::unpack::Unpacked;
 use crate::error::{Error, ResultExt};
 
-/// Which package owns each path that is not a directory.
-#[derive(Clone, Default, Debug)]
-pub struct Ownership {
-    owners: BTreeMap<TreePath, String>,
-    /// What earlier packages say they replace.
-    replaces: BTreeMap<String, Vec<String>>,
+/// What unpacking a package does.
+#[derive(Debug, Default)]
+pub struct Plan<'a> {
+    /// What becomes of the tree.
+    pub meaning: Layer,
+    /// Whether overlay would show something else if the package's own layer were put on top, so
+    /// that a layer has to be made of the meaning.
+    pub deviates: bool,
+    /// Where files of the package land that do not lie where its layer has them.
+    pub origins: BTreeMap<TreePath, TreePath>,
+    /// Names of the package that another one keeps.
+    pub kept: BTreeSet<&'a [u8]>,
+    /// Names that other packages lose, by the place of the owner.
+    pub taken: BTreeMap<usize, BTreeSet<&'a [u8]>>,
 }
 
-impl Ownership {
-    /// Puts a package's layer on a stack the way dpkg would unpack it.
+/// What a plan is made with.
+pub struct Planner<'r> {
+    /// The tree so far.
+    pub tree: &'r Tree,
+    /// What the image says of files to come.
+    pub rules: &'r Rules,
+    /// The links of a merged /usr.
+    pub aliases: &'r Aliases,
+    /// dpkg's name of the architecture.
+    pub architecture: &'r str,
+}
+
+impl Planner<'_> {
+    /// Plans the unpacking of a package.
     ///
     /// # Errors
-    /// Two packages ship the same path and neither replaces the other; a directory where another
-    /// package has a link.
-    pub fn stack(&mut self, package: &Unpacked, stack: &mut Stack) -> Result<(), Error> {
-        let name = &package.package.name;
-        let replaces = replaced_names(package);
-        let mut meaning = Layer::default();
+    /// A file that another package has, where neither replaces the other.
+    pub fn plan<'a>(&self, package: &'a Unpacked, ownership: &Ownership<'a>) -> Result<Plan<'a>, Error> {
+        let names = self.names(package)?;
+        let claim = Claim { package, architecture: self.architecture, diversions: &self.rules.diversions };
+        let lasts = last_names(package, &names);
+        let mut plan = Plan::default();
+        // Where each entry of the package is, if that is not its own path.
+        let mut moved: BTreeMap<&TreePath, TreePath> = BTreeMap::new();
         for (path, change) in &package.layer.layer.changes {
             let Change::Set(entry) = change else { continue };
-            let Some(there) = stack.tree().get(path) else {
-                self.own(path, entry, name);
-                meaning.changes.insert(path.clone(), change.clone());
-                continue;
-            };
-            match (entry.is_directory(), there.is_directory()) {
-                (true, true) => {}
-                (true, false) => {
-                    let real = stack.tree().resolve(path).to("follow links in the image")?;
-                    // A link of the image to the same directory: the package's entry means that one.
-                    if !stack.tree().get(&real).is_some_and(Entry::is_directory) {
-                        return Err(self.collision(path, name));
-                    }
-                    return Err(Error::build(format!(
-                        "failed to unpack {name}: it ships the directory {path}, which is a link to {real} in the image"
-                    ))
-                    .hint("this layout is not supported yet"));
+            let name = names.get(path).copied();
+            let place = self.place(path, name, &package.package.name, &moved)?;
+            let there = self.tree.get(&place);
+            if place != *path {
+                plan.deviates = true;
+                moved.insert(path, place.clone());
+            }
+            if let Some(real) = self.existing(&place, entry, there)? {
+                let link = there.is_some_and(|there| !there.is_directory());
+                plan.deviates |= link || !entry.is_directory();
+                if real != *path && entry.is_directory() {
+                    moved.insert(path, real);
                 }
-                (false, true) => return Err(self.collision(path, name)),
-                (false, false) => {
-                    let other = self.owners.get(path).cloned().unwrap_or_default();
-                    let theirs = self.replaces.get(&other).is_some_and(|names| names.contains(name));
-                    if theirs && !replaces.contains(&other) {
-                        return Err(Error::build(format!(
-                            "failed to unpack {name}: {other} replaces its {path} and is unpacked before it"
-                        ))
-                        .hint("this order is not supported yet"));
+                continue;
+            }
+            let mut entry = entry.clone();
+            if let Some(name) = name {
+                if let Some(from) = self.rules.diversions.came_from(name) {
+                    let whose = format!("which is the diverted version of {}", from.escape_ascii());
+                    return Err(collision(package, name, &whose));
+                }
+                match ownership.fate(&claim, name, entry.is_directory() && there.is_none())? {
+                    Fate::Kept => {
+                        plan.deviates = true;
+                        plan.kept.insert(name);
+                        continue;
                     }
-                    if !replaces.contains(&other) && entry != there && !other.is_empty() {
-                        return Err(self.collision(path, name));
+                    Fate::Taken(owners) => {
+                        for owner in owners {
+                            plan.taken.entry(owner).or_default().insert(name);
+                        }
                     }
-                    self.own(path, entry, name);
-                    meaning.changes.insert(path.clone(), change.clone());
+                }
+                let last = lasts.get(path).copied().unwrap_or(name);
+                if !matches!(entry.kind, Kind::HardLink(_)) {
+                    plan.deviates |= self.rules.dress(last, &mut entry)?;
                 }
             }
+            let is_conffile = name.is_some_and(|name| package.note.conffiles.contains_key(name));
+            if is_conffile && there.is_some() && !name.is_some_and(|name| ownership.lists(name)) {
+                // Whoever made it before counts as the administrator, whose file stays.
+                plan.deviates = true;
+                continue;
+            }
+            plan.meaning.changes.insert(place, Change::Set(entry));
         }
-        self.replaces.insert(name.clone(), replaces);
-        stack.push_as(package.layer.clone(), &meaning).to("apply a package's layer")
+        if plan.deviates {
+            for (path, place) in &moved {
+                plan.origins.insert(place.clone(), (*path).clone());
+            }
+            self.follow_hard_links(package, &moved, &mut plan)?;
+        }
+        Ok(plan)
     }
 
-    fn own(&mut self, path: &TreePath, entry: &Entry, name: &str) {
-        if !matches!(entry.kind, Kind::Directory) {
-            self.owners.insert(path.clone(), name.to_owned());
+    /// The name under which the package lists each of its entries. Made-up directories have none.
+    fn names<'a>(&self, package: &'a Unpacked) -> Result<BTreeMap<TreePath, &'a [u8]>, Error> {
+        let mut names: BTreeMap<TreePath, &[u8]> = BTreeMap::new();
+        for name in &package.note.listed {
+            let path = TreePath::new(name).to("read the names of a package's files")?;
+            let shipped = package.layer.layer.changes.contains_key(&path);
+            let real = self.aliases.iter().find(|(alias, _)| !shipped && **alias == path);
+            let real = match real {
+                Some((_, real)) => real.clone(),
+                None => self.aliases.canonical(&path).to("read the names of a package's files")?,
+            };
+            let plain = real == path;
+            match names.get(&real) {
+                Some(_) if !plain => {}
+                _ => drop(names.insert(real, name)),
+            }
+        }
+        Ok(names)
+    }
+
+    /// Where an entry goes: below where its directory really is, or where its name is diverted to.
+    fn place(
+        &self,
+        path: &TreePath,
+        name: Option<&[u8]>,
+        package: &str,
+        moved: &BTreeMap<&TreePath, TreePath>,
+    ) -> Result<TreePath, Error> {
+        let what = "find the place of a package's file";
+        if let Some(instead) = name.and_then(|name| self.rules.diversions.instead(name, package)) {
+            let path = self.aliases.canonical(&TreePath::new(instead).to(what)?).to(what)?;
+            let parent = self.tree.resolve(&path.parent().unwrap_or_default()).to(what)?;
+            return parent.join(path.name()).to(what);
+        }
+        if moved.is_empty() {
+            return Ok(path.clone());
+        }
+        match path.parent().and_then(|parent| moved.get(&parent)) {
+            Some(parent) => parent.join(path.name()).to(what),
+            None => Ok(path.clone()),
         }
     }
 
-    fn collision(&self, path: &TreePath, name: &str) -> Error {
-        let other = self.owners.get(path).map_or("another package", String::as_str);
-        Error::build(format!("failed to unpack {name}: it would overwrite {path}, which is also in {other}"))
-            .hint("one of the two has to replace, divert or conflict with the other; remove one from the spec")
+    /// The directory that is there already and will do, so that the entry is not laid at all.
+    fn existing(&self, place: &TreePath, entry: &Entry, there: Option<&Entry>) -> Result<Option<TreePath>, Error> {
+        let what = "follow links in the image";
+        let directory = |path: &TreePath| -> Result<Option<TreePath>, Error> {
+            let real = self.tree.resolve(path).to(what)?;
+            Ok(self.tree.get(&real).is_some_and(Entry::is_directory).then_some(real))
+        };
+        match (&entry.kind, there.map(|there| &there.kind)) {
+            (Kind::Directory | Kind::Symlink(_), Some(Kind::Directory)) => Ok(Some(place.clone())),
+            (Kind::Directory, Some(Kind::Symlink(_))) => directory(place),
+            // Two links to one directory: the one that is there stays.
+            (Kind::Symlink(target), Some(Kind::Symlink(_))) => {
+                let Some(real) = directory(place)? else { return Ok(None) };
+                let from = if target.starts_with(b"/") { TreePath::root() } else { place.parent().unwrap_or_default() };
+                let mut other = from;
+                for name in target.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".") {
+                    other = match name {
+                        b".." => other.parent().unwrap_or_default(),
+                        name => self.tree.resolve(&other.join(name).to(what)?).to(what)?,
+                    };
+                }
+                Ok((other == real).then_some(real))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Hard links lead to where their files went. Of several names the first by path is the file.
+    fn follow_hard_links(
+        &self,
+        package: &Unpacked,
+        moved: &BTreeMap<&TreePath, TreePath>,
+        plan: &mut Plan<'_>,
+    ) -> Result<(), Error> {
+        let at = |path: &TreePath| moved.get(path).unwrap_or(path).clone();
+        let mut groups: BTreeMap<TreePath, Vec<TreePath>> = BTreeMap::new();
+        for (path, change) in &package.layer.layer.changes {
+            let Change::Set(Entry { kind: Kind::HardLink(target), .. }) = change else { continue };
+            if plan.meaning.changes.contains_key(&at(path)) {
+                groups.entry(at(target)).or_default().push(at(path));
+            }
+        }
+        for (target, mut names) in groups {
+            names.sort();
+            let Some(file) = plan.meaning.changes.get(&target).cloned() else {
+                let own = &package.package.name;
+                return Err(Error::build(format!(
+                    "failed to unpack {own}: it has further names for {target}, which another package keeps"
+                )));
+            };
+            names.push(target);
+            names.sort();
+            let home = names.remove(0);
+            for name in names {
+                plan.meaning.changes.insert(name, Change::Set(link(home.clone())));
+            }
+            plan.meaning.changes.insert(home, file);
+        }
+        Ok(())
     }
 }
 
-fn replaced_names(package: &Unpacked) -> Vec<String> {
-    let Some(field) = package.note.control.stanza().get("Replaces") else { return Vec::new() };
-    field
-        .split([',', '|'])
-        .map(|relation| relation.split(['(', ':', '[']).next().unwrap_or("").trim().to_owned())
-        .filter(|name| !name.is_empty())
-        .collect()
+/// For each file with several names the one that the archive has last: dpkg sets owner and mode with
+/// every name, so that the last one's count.
+fn last_names<'a>(package: &'a Unpacked, names: &BTreeMap<TreePath, &'a [u8]>) -> BTreeMap<&'a TreePath, &'a [u8]> {
+    let mut groups: BTreeMap<&TreePath, BTreeSet<&[u8]>> = BTreeMap::new();
+    for (path, change) in &package.layer.layer.changes {
+        if let Change::Set(Entry { kind: Kind::HardLink(home), .. }) = change {
+            let group = groups.entry(home).or_default();
+            group.extend([names.get(path), names.get(home)].into_iter().flatten());
+        }
+    }
+    let last = |group: BTreeSet<&[u8]>| package.note.listed.iter().rfind(|name| group.contains(name.as_slice()));
+    groups.into_iter().filter_map(|(home, group)| Some((home, last(group)?.as_slice()))).collect()
+}
+
+fn link(home: TreePath) -> Entry {
+    Entry { kind: Kind::HardLink(home), meta: Meta::default() }
 }

@@ -1,12 +1,15 @@
 //! What the package manager knows: dpkg's database of a group of packages, apt's marks and
 //! sources, the links of a merged /usr.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use layers::{Stack, TreePath};
 use providers::deb::dpkg::{Member, State, database, extended_states};
 use providers::deb::{Aliases, MultiArch};
 
+use super::ownership::Dropped;
 use super::unpack::Unpacked;
-use crate::configure::read_text;
+use crate::configure::read_bytes;
 use crate::context::Context;
 use crate::draft::lay;
 use crate::error::{Error, ResultExt};
@@ -14,6 +17,12 @@ use crate::stages::PackageSet;
 
 /// Largest database file that is read back, in bytes.
 const DATABASE_MAX: u64 = 64 << 20;
+
+/// Where the name begins on a line of sums: an MD5 in hexadecimal and two blanks.
+const MD5_CHARACTERS: usize = 34;
+
+/// dpkg's own record of packages.
+const STATUS: &str = "var/lib/dpkg/status";
 
 /// The lowest layer: the links of a merged /usr, where no package ships them.
 ///
@@ -36,11 +45,18 @@ pub fn base(cx: &Context, packages: &[Unpacked], aliases: &Aliases, stack: &mut 
     })
 }
 
-/// Tells dpkg of a group of packages that are unpacked and not configured yet.
+/// Tells dpkg of packages that are unpacked and not configured yet, and takes names out of lists:
+/// those that a package lost to another one.
 ///
 /// # Errors
 /// Control files that dpkg would not read; errors of the store.
-pub fn register(cx: &Context, packages: &[&Unpacked], architecture: &str, stack: &mut Stack) -> Result<(), Error> {
+pub fn register(
+    cx: &Context,
+    packages: &[&Unpacked],
+    dropped: &Dropped<'_>,
+    architecture: &str,
+    stack: &mut Stack,
+) -> Result<(), Error> {
     let members: Vec<Member<'_>> = packages
         .iter()
         .map(|package| Member {
@@ -50,26 +66,69 @@ pub fn register(cx: &Context, packages: &[&Unpacked], architecture: &str, stack:
             state: State::Unpacked,
         })
         .collect();
-    let files = database(&members, architecture).to("write dpkg's database")?;
+    let mut files = database(&members, architecture).to("write dpkg's database")?;
+    let status = TreePath::new(STATUS).to("name dpkg's status")?;
     lay(cx, stack, "register packages", |stack, draft| {
+        for (info, names) in &dropped.names {
+            let text = format!("var/lib/dpkg/info/{info}.list");
+            let path = TreePath::new(&text).to("name a package's list")?;
+            let whole = match files.remove(&path) {
+                Some(file) => file.bytes,
+                None => read_bytes(stack, &text, DATABASE_MAX)?.unwrap_or_default(),
+            };
+            let left: Vec<&[u8]> = whole.split(|&byte| byte == b'\n').filter(|name| !names.contains(name)).collect();
+            draft.file(&text, left.join(&b'\n'), draft.root_owned(0o644))?;
+        }
+        for package in packages.iter().filter(|package| !package.has_script("md5sums")) {
+            let info = info_name(package);
+            let kept = |line: &&[u8]| {
+                let name = line.get(MD5_CHARACTERS..).map(|name| [b"/", name].concat()).unwrap_or_default();
+                !dropped.unlaid.get(&info).is_some_and(|names| names.contains(name.as_slice()))
+            };
+            let sums = &package.note.md5sums;
+            let left: Vec<&[u8]> = sums.split(|&byte| byte == b'\n').filter(kept).collect();
+            draft.file(&format!("var/lib/dpkg/info/{info}.md5sums"), left.join(&b'\n'), draft.root_owned(0o644))?;
+        }
         for (path, file) in files {
             let text = String::from_utf8_lossy(path.as_bytes()).into_owned();
-            let bytes = match read_text(stack, &text, DATABASE_MAX)? {
-                Some(earlier) if is_appended(&text) => [earlier.as_bytes(), &file.bytes].concat(),
+            let bytes = match read_bytes(stack, &text, DATABASE_MAX)? {
+                Some(earlier) if is_appended(&text) => [earlier, file.bytes].concat(),
                 // What the first group says for all stays.
                 Some(_) => continue,
                 None => file.bytes,
             };
+            let bytes = if path == status { without(bytes, &dropped.names) } else { bytes };
             draft.file(&text, bytes, draft.root_owned(file.mode))?;
         }
         Ok(())
     })
 }
 
+/// dpkg's status, where the conffiles that another package has now are marked as obsolete
+/// (dpkg(1), `--status`; dpkg, src/archive.c, `FNNF_OBS_CONFF`).
+fn without(status: Vec<u8>, dropped: &BTreeMap<String, BTreeSet<&[u8]>>) -> Vec<u8> {
+    let mut gone: Option<&BTreeSet<&[u8]>> = None;
+    if dropped.is_empty() {
+        return status;
+    }
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for line in status.split(|&byte| byte == b'\n') {
+        if let Some(name) = line.strip_prefix(b"Package: ") {
+            let of = |info: &&String| info.split(':').next().is_some_and(|package| package.as_bytes() == name);
+            gone = dropped.iter().find(|(info, _)| of(info)).map(|(_, names)| names);
+        }
+        // " PATH MD5", and what is said of it already.
+        let path = line.strip_prefix(b" ").and_then(|rest| rest.split(|&byte| byte == b' ').next());
+        let is_gone = line.starts_with(b" /") && path.is_some_and(|path| gone.is_some_and(|gone| gone.contains(path)));
+        lines.push(if is_gone { [line, b" obsolete"].concat() } else { line.to_vec() });
+    }
+    lines.join(&b'\n')
+}
+
 /// Whether later groups add to a file of the database: the packages and their interests. The
 /// others are a package's own, or the same for all.
 fn is_appended(path: &str) -> bool {
-    path == "var/lib/dpkg/status" || path.starts_with("var/lib/dpkg/triggers/")
+    path == STATUS || path.starts_with("var/lib/dpkg/triggers/")
 }
 
 /// The name of a package's files in dpkg's `info` directory.

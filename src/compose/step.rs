@@ -19,6 +19,8 @@ pub struct Work {
     pub steps: Vec<Step>,
     /// Directories that must stay until it has run.
     pub hold: Vec<Staging>,
+    /// The step whose output is kept beside the layer.
+    pub note: Option<usize>,
 }
 
 /// Runs a step on a stack, or takes its layer from the store, and puts the layer on top.
@@ -33,13 +35,29 @@ pub fn run_step(
     title: &str,
     work: impl FnOnce(&Stack) -> Result<Work, Error>,
 ) -> Result<(), Error> {
+    run_noted_step(cx, volatile, stack, key, title, work).map(drop)
+}
+
+/// As [`run_step`], and gives what the noted step printed, each line ended.
+///
+/// # Errors
+/// As [`run_step`].
+pub fn run_noted_step(
+    cx: &Context,
+    volatile: &[VolatilePath],
+    stack: &mut Stack,
+    key: &Key,
+    title: &str,
+    work: impl FnOnce(&Stack) -> Result<Work, Error>,
+) -> Result<Vec<u8>, Error> {
     let key = &KeyBuilder::new("sandboxed", 1)
         .field("step", key)
         .list("volatile", volatile.iter().map(|entry| format!("{:?} {}", entry.rule, entry.path.as_str())))
         .finish();
-    if let Some((layer, _)) = cx.recall(key)? {
+    if let Some((layer, note)) = cx.recall(key)? {
         cx.step(title, true, 0.0);
-        return stack.push(layer).to("apply a layer");
+        stack.push(layer).to("apply a layer")?;
+        return Ok(note);
     }
     let started = Instant::now();
     let work = work(stack)?;
@@ -54,10 +72,16 @@ pub fn run_step(
     std::fs::create_dir(&session.scratch)
         .map_err(|source| Error::io(crate::error::Kind::Build, "create directory", &session.scratch, source))?;
     let mut tail = failure::Tail::default();
+    let mut note = Vec::new();
     let outcome = sandbox::run(
         &session,
         &mut |event| {
-            if let Event::Line { text, .. } = &event {
+            if let Event::Line { index, text, .. } = &event {
+                if work.note == Some(*index) {
+                    note.extend_from_slice(text);
+                    note.push(b'\n');
+                    return;
+                }
                 cx.reporter.line(title, &String::from_utf8_lossy(text));
             }
             tail.note(&event);
@@ -73,7 +97,8 @@ pub fn run_step(
     };
     let target = cx.store.stage().to("make a work directory")?;
     let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
-    let stored = cx.store.publish(target, layer, key, b"").to("keep a layer")?;
+    let stored = cx.store.publish(target, layer, key, &note).to("keep a layer")?;
     cx.step(title, false, started.elapsed().as_secs_f64());
-    stack.push(stored).to("apply a layer")
+    stack.push(stored).to("apply a layer")?;
+    Ok(note)
 }

@@ -28,7 +28,7 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// Whether the package brings a maintainer script of this name.
+    /// Whether the package brings a control file, such as a maintainer script, of this name.
     pub fn has_script(&self, name: &str) -> bool {
         self.note.control.files.contains_key(name)
     }
@@ -82,6 +82,7 @@ fn unpack_one(package: &LockedPackage, file: &Path, aliases: &Aliases, cx: &Cont
         listed: payload.listed,
         conffiles: payload.conffiles,
         implied: payload.implied,
+        md5sums: payload.md5sums,
     };
     let layer = cx.store.publish(staging, Layer::of(payload.entries), &key, &note.encode()).to("keep a layer")?;
     Ok(Unpacked { package: package.clone(), layer, note })

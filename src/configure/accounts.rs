@@ -36,6 +36,14 @@ pub struct Accounts {
 /// # Errors
 /// I/O errors.
 pub fn read_text(stack: &Stack, path: &str, limit: u64) -> Result<Option<String>, Error> {
+    Ok(read_bytes(stack, path, limit)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Reads a file of an image; `None` when it is not there.
+///
+/// # Errors
+/// I/O errors.
+pub fn read_bytes(stack: &Stack, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
     let path = stack.tree().resolve(&TreePath::new(path).to("name a file")?).to("follow links in the image")?;
     let Some(entry) = stack.tree().get(&path) else { return Ok(None) };
     let content = match &entry.kind {
@@ -49,7 +57,7 @@ pub fn read_text(stack: &Stack, path: &str, limit: u64) -> Result<Option<String>
     let mut bytes = Vec::new();
     let reader = stack.open(content).to("read a file of the image")?;
     reader.take(limit).read_to_end(&mut bytes).to("read a file of the image")?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(Some(bytes))
 }
 
 impl Accounts {

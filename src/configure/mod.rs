@@ -13,7 +13,7 @@ mod settings;
 mod trace;
 mod users;
 
-pub use accounts::read_text;
+pub use accounts::{Accounts, read_bytes, read_text};
 pub use settings::ESP_MOUNT;
 
 use layers::{Key, KeyBuilder, Stack};
@@ -26,7 +26,6 @@ use crate::context::Context;
 use crate::draft::lay;
 use crate::error::Error;
 use crate::spec::ResolvedSpec;
-use accounts::Accounts;
 
 /// Grows whenever the same spec may be configured in another way.
 const CONFIGURATION_VERSION: u32 = 1;
@@ -92,7 +91,7 @@ fn in_image(
         let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
         steps.extend(materialise(stack));
         steps.extend(commands);
-        Ok(Work { origin: failure::Origin::Configuration, steps, hold: Vec::new() })
+        Ok(Work { origin: failure::Origin::Configuration, steps, hold: Vec::new(), note: None })
     })
 }
 

@@ -4,8 +4,10 @@
 mod compare;
 mod initramfs;
 mod known;
+pub mod odd;
 pub mod referee;
 mod side;
+mod unpacking;
 
 use layers::{Content, Kind, TreePath};
 use providers::distro::Catalogue;

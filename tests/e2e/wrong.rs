@@ -2,8 +2,8 @@
 //! final name, nobody left behind, and a next run that succeeds. On a small signed repository that
 //! the suite makes, so that each case takes seconds.
 
-mod archive;
-mod case;
+pub mod archive;
+pub mod case;
 mod ends;
 mod packages;
 mod scripts;

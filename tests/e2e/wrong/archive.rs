@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::support::{have, must};
+use crate::support::{User, have, must};
 
 /// The suite of the repository.
 pub const SUITE: &str = "tiny";
 /// What the archive is made with, and what goes into its one essential package: dpkg looks for
 /// the latter before it configures anything.
 const TOOLS: [&str; 5] = ["dpkg-deb", "apt-ftparchive", "gpg", "ldd", "setpriv"];
-const PROGRAMS: [&str; 24] = [
+const PROGRAMS: [&str; 31] = [
     "bash",
     "cat",
     "chmod",
@@ -23,23 +23,47 @@ const PROGRAMS: [&str; 24] = [
     "diff",
     "dpkg",
     "dpkg-deb",
+    "dpkg-divert",
     "dpkg-query",
     "dpkg-split",
+    "dpkg-statoverride",
+    "dpkg-trigger",
     "env",
     "false",
     "find",
+    "grep",
     "ldconfig",
+    "ln",
     "ls",
     "mkdir",
     "mv",
     "rm",
+    "sed",
     "sleep",
     "start-stop-daemon",
+    "stat",
     "tar",
     "touch",
     "true",
     "update-alternatives",
 ];
+
+/// A package of which every part is said.
+pub struct Package {
+    pub name: &'static str,
+    pub fields: &'static str,
+    /// By path; what is below `DEBIAN` is of the control archive.
+    pub entries: Vec<(&'static str, Shipped)>,
+}
+
+/// What a package has at a path. Modes are as chmod(1) takes them.
+pub enum Shipped {
+    File(&'static str, &'static str),
+    Directory(&'static str),
+    Symlink(&'static str),
+    /// To an earlier path of the package.
+    HardLink(&'static str),
+}
 
 /// The repository: its directory, which every user can read.
 pub struct Archive {
@@ -59,7 +83,8 @@ pub fn archive() -> Option<&'static Archive> {
 impl Archive {
     fn make() -> Self {
         // A fixed place: a run that was killed leaves one archive, not one more each time.
-        let home = PathBuf::from("/var/tmp/image-composer-tiny-archive");
+        // The users' name is in it, because a suite of other users may run at the same time.
+        let home = PathBuf::from(format!("/var/tmp/image-composer-archive-{}", User::WithoutRange.name()));
         let _ = fs::remove_dir_all(&home);
         let root = home.join("repository");
         fs::create_dir_all(root.join("pool")).unwrap();
@@ -80,6 +105,9 @@ impl Archive {
         archive.package("tiny-broken", "", &[("postinst", broken)], b"");
         archive.package("tiny-slow", "", &[("postinst", "#!/bin/sh\nsleep 1\necho slow is done\n")], b"");
         archive.package("tiny-sleepy", "", &[("postinst", "#!/bin/sh\necho asleep\nsleep 600\n")], b"");
+        for package in crate::fidelity::odd::packages() {
+            archive.odd(&package);
+        }
         archive.index();
         archive
     }
@@ -140,6 +168,27 @@ impl Archive {
         self.pack(name);
     }
 
+    fn odd(&self, package: &Package) {
+        let tree = self.stage(package.name, package.fields);
+        for (path, what) in &package.entries {
+            let place = tree.join(path);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            match what {
+                Shipped::File(text, mode) => {
+                    fs::write(&place, text).unwrap();
+                    must(Command::new("chmod").arg(mode).arg(&place));
+                }
+                Shipped::Directory(mode) => {
+                    fs::create_dir_all(&place).unwrap();
+                    must(Command::new("chmod").arg(mode).arg(&place));
+                }
+                Shipped::Symlink(target) => std::os::unix::fs::symlink(target, &place).unwrap(),
+                Shipped::HardLink(other) => fs::hard_link(tree.join(other), &place).unwrap(),
+            }
+        }
+        self.pack(package.name);
+    }
+
     /// The essential package: what dpkg needs, with its libraries, and a merged /usr.
     fn make_system(&self) {
         let tree = self.stage("tiny-system", "Essential: yes\nPriority: required\n");
@@ -169,8 +218,9 @@ impl Archive {
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             fs::copy(&library, to).unwrap();
         }
-        fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
-        fs::write(tree.join("etc/group"), "root:x:0:\n").unwrap();
+        let passwd = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/sh\n";
+        fs::write(tree.join("etc/passwd"), passwd).unwrap();
+        fs::write(tree.join("etc/group"), "root:x:0:\ndaemon:x:1:\n").unwrap();
         fs::write(tree.join("etc/shadow"), "root:*:20000:0:99999:7:::\n").unwrap();
         self.pack("tiny-system");
     }

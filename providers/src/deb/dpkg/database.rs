@@ -132,7 +132,9 @@ pub fn database(members: &[Member<'_>], architecture: &str) -> Result<BTreeMap<T
     }
     // Only needed beside foreign architectures, but mmdebstrap always writes it.
     files.add("arch", format!("{architecture}\n").into_bytes(), FILE_MODE)?;
-    files.add("triggers/File", file_interests.into_bytes(), FILE_MODE)?;
+    if !file_interests.is_empty() {
+        files.add("triggers/File", file_interests.into_bytes(), FILE_MODE)?;
+    }
     for (trigger, packages) in interests {
         files.add(&format!("triggers/{trigger}"), packages.into_bytes(), FILE_MODE)?;
     }

@@ -18,7 +18,7 @@ use plan::Plan;
 use tarball::{Form, Head, Tarball};
 
 /// The version of the extractor: part of a package layer's key, grows when the result changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Most that a data archive may unpack to whatever it states, in bytes.
 const DATA_BYTES_MAX: u64 = 64 << 30;
@@ -135,6 +135,9 @@ pub struct Payload {
     /// MD5 of each conffile that the archive ships as a plain file, by its path in the conffiles
     /// file. dpkg's database is keyed by it; nothing is trusted because of it.
     pub conffiles: BTreeMap<Vec<u8>, [u8; 16]>,
+    /// What dpkg writes as `info/PACKAGE.md5sums` for a package that brings none: a line for each
+    /// file, in the archive's order. Empty where the package brings its own.
+    pub md5sums: Vec<u8>,
 }
 
 /// Extracts a package's data archive into an empty directory that belongs to the caller:
@@ -159,25 +162,53 @@ pub fn extract(path: &Path, destination: &Path, aliases: &Aliases) -> Result<Pay
     let mut plan = Plan::new(aliases, failure);
     let mut target = Destination::open(destination)?;
     let mut digests = BTreeMap::new();
+    let mut sums = control.file("md5sums").is_none().then(Sums::default);
     while let Some(head) = tarball.next()? {
         let listed = plan::listed_name(&head.path);
-        let digest = lay(&head, &mut tarball, &mut plan, &mut target, conffiles.contains(&listed))?;
-        if let Some(digest) = digest {
+        let is_conffile = conffiles.contains(&listed);
+        let digest = lay(&head, &mut tarball, &mut plan, &mut target, is_conffile || sums.is_some())?;
+        if let Some(sums) = &mut sums {
+            sums.add(&listed, &head, digest);
+        }
+        if let Some(digest) = digest.filter(|_| is_conffile) {
             digests.insert(listed, digest);
         }
     }
+    let md5sums = sums.map(|sums| sums.text).unwrap_or_default();
     target.finish(plan.directory_times())?;
     let (entries, owners, implied, listed) = plan.finish()?;
-    Ok(Payload { control, entries, owners, implied, listed, conffiles: digests })
+    Ok(Payload { control, entries, owners, implied, listed, conffiles: digests, md5sums })
 }
 
-/// Lays one entry into the destination and the plan; gives the MD5 of a conffile.
+/// The sums of a package that brings none (dpkg, lib/dpkg/db-fsys-digest.c).
+#[derive(Default)]
+struct Sums {
+    known: BTreeMap<Vec<u8>, [u8; 16]>,
+    text: Vec<u8>,
+}
+
+impl Sums {
+    fn add(&mut self, listed: &[u8], head: &Head, digest: Option<[u8; 16]>) {
+        let digest = match head.form {
+            Form::HardLink => self.known.get(&plan::listed_name(&head.link)).copied(),
+            _ => digest,
+        };
+        let Some(digest) = digest else { return };
+        let path = listed.strip_prefix(b"/").unwrap_or(listed);
+        for part in [hex::encode(digest).as_bytes(), b"  ", path, b"\n"] {
+            self.text.extend_from_slice(part);
+        }
+        self.known.insert(listed.to_vec(), digest);
+    }
+}
+
+/// Lays one entry into the destination and the plan; gives the MD5 of a file where it is asked for.
 fn lay(
     head: &Head,
     tarball: &mut Tarball<'_>,
     plan: &mut Plan<'_>,
     target: &mut Destination,
-    conffile: bool,
+    md5_too: bool,
 ) -> Result<Option<[u8; 16]>, Error> {
     let place = match plan.place(head)? {
         Some(place) => place,
@@ -198,7 +229,7 @@ fn lay(
             plan.directory(place, head)?;
         }
         Form::File => {
-            let (content, digest) = target.file(&place, head, tarball, conffile)?;
+            let (content, digest) = target.file(&place, head, tarball, md5_too)?;
             md5 = digest;
             plan.file(place, head, content)?;
         }
