@@ -254,10 +254,9 @@ fn without_repeats(lowers: &[PathBuf]) -> Vec<PathBuf> {
 /// Mounts an overlay: `lowers` bottom first, upper and work if it is to be written.
 fn overlay(at: &Path, lowers: &[PathBuf], writable: Option<(&Path, &Path)>, links: &Path) -> Result<(), Fault> {
     match overlay_new(at, lowers, writable) {
-        // The parameter `lowerdir+` is not known to this kernel.
-        Err(Fault::System { call, errno, .. }) if errno == libc::EINVAL && call.contains("lowerdir+") => {
-            overlay_old(at, lowers, writable, links)
-        }
+        // The parameter `lowerdir+` is not known to this kernel: some say so at once, those before 6.5 take
+        // any parameter and refuse when the file system is made.
+        Err(Fault::System { errno, .. }) if errno == libc::EINVAL => overlay_old(at, lowers, writable, links),
         other => other,
     }
 }
