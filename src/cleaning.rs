@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use layers::Store;
+use layers::{Store, size_of};
 
 use crate::cli::options::CleanWhat;
 use crate::config::Config;
@@ -88,19 +88,4 @@ fn remove(directory: &Path) -> Result<u64, Error> {
         }
         _ => Ok(bytes),
     }
-}
-
-fn size_of(directory: &Path) -> u64 {
-    let mut sum = 0u64;
-    let mut pending = vec![directory.to_path_buf()];
-    while let Some(next) = pending.pop() {
-        for entry in fs::read_dir(next).into_iter().flatten().filter_map(Result::ok) {
-            match entry.metadata() {
-                Ok(meta) if meta.is_dir() => pending.push(entry.path()),
-                Ok(meta) => sum = sum.saturating_add(meta.len()),
-                Err(_) => {}
-            }
-        }
-    }
-    sum
 }

@@ -26,4 +26,5 @@ pub use path::TreePath;
 pub use stack::{Stack, make_parents, needs_materialising, plain_mode};
 pub use store::{Store, StoredLayer};
 pub use tree::Tree;
+pub use upkeep::size_of;
 pub use workplace::{Staging, Workplace};

@@ -99,7 +99,7 @@ impl Store {
 }
 
 /// Bytes of the files below a directory; what cannot be read counts nothing.
-fn size_of(directory: &Path) -> u64 {
+pub fn size_of(directory: &Path) -> u64 {
     let mut sum = 0u64;
     let mut pending = vec![directory.to_path_buf()];
     while let Some(next) = pending.pop() {
