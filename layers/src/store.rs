@@ -19,7 +19,7 @@ use crate::error::IoContext;
 use crate::index::INDEX_BYTES_MAX;
 use crate::upkeep;
 use crate::workplace::{Staging, Workplace};
-use crate::{Blake3, Contents, Error, Key, Layer};
+use crate::{Blake3, Error, Key, Layer};
 
 /// The store of one user. Cheap to clone; safe for several processes at once.
 #[derive(Clone, Debug)]
@@ -174,23 +174,12 @@ impl Store {
             _ => Ok(()),
         }
     }
-
-    /// Writes one generated file as content of its own, so that a tree can name it.
-    ///
-    /// # Errors
-    /// I/O errors; content that cannot be read.
-    pub fn copy_content(contents: &dyn Contents, content: &crate::Content, to: &Path) -> Result<(), Error> {
-        let mut reader = contents.open(content)?;
-        let mut file = File::create(to).at("create", to)?;
-        std::io::copy(&mut reader, &mut file).at("write", to)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, Entry, KeyBuilder, Meta, Stack, Time, TreePath};
+    use crate::{Content, Contents, Entry, KeyBuilder, Meta, Stack, Time, TreePath};
 
     fn layer_with(staging: &Staging, name: &str, bytes: &[u8]) -> Layer {
         fs::write(staging.files().unwrap().join(name), bytes).unwrap();

@@ -66,7 +66,7 @@ pub fn lock(spec: &ResolvedSpec, given: Option<Lock>, cx: &Context) -> Result<Lo
         }
     };
     let opening = open_all(&all, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(updated)?;
-    let key = resolution::key(spec, &distro, &architecture, &request, &opening)?;
+    let key = resolution::key(spec, &distro, &request, &opening);
     let lock = match resolution::recall(cx, &key).filter(|_| spec.caches.packages) {
         Some(lock) => lock,
         None => {
@@ -186,17 +186,13 @@ fn wishes(
     request: &lock::Request,
     universe: &Universe,
 ) -> Result<Vec<Wish>, Error> {
-    let variant = match spec.variant {
-        crate::spec::resolved::Variant::Minimal => providers::distro::Variant::Minimal,
-        crate::spec::resolved::Variant::Server => providers::distro::Variant::Server,
-    };
     let mut names: Vec<(String, Origin)> = Vec::new();
     let mut default = |name: &str| {
         if !request.remove.contains(name) {
             names.push((name.to_owned(), Origin::Default));
         }
     };
-    distro.default_packages(variant).iter().for_each(|name| default(name));
+    distro.default_packages(spec.variant.into()).iter().for_each(|name| default(name));
     if let Some(kernel) = &request.kernel {
         default(&super::kernel::named(distro, universe, kernel, request.kernel_version.as_deref())?);
         default(&distro.initramfs.package);
@@ -331,4 +327,14 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
         }
     })?;
     Ok(PackageSet { lock, files, distro })
+}
+
+/// The provider's word for the kind of base that a spec asks for.
+impl From<crate::spec::resolved::Variant> for providers::distro::Variant {
+    fn from(variant: crate::spec::resolved::Variant) -> Self {
+        match variant {
+            crate::spec::resolved::Variant::Minimal => Self::Minimal,
+            crate::spec::resolved::Variant::Server => Self::Server,
+        }
+    }
 }

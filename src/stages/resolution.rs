@@ -7,12 +7,11 @@
 use std::path::PathBuf;
 
 use layers::{Blake3, Key, KeyBuilder};
-use providers::distro::{Architecture, Distro};
+use providers::distro::Distro;
 use providers::lock::{Lock, Request};
 use providers::repository::Opening;
 
 use crate::context::Context;
-use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
 
 /// Grows whenever the same request on the same releases may have another answer.
@@ -21,25 +20,27 @@ const RESOLUTION_VERSION: u32 = 1;
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// What an answer depends on: request, releases (their digests cover every index) and the facts
-/// about the distribution.
-///
-/// # Errors
-/// None for requests and facts that were read.
-pub fn key(
-    spec: &ResolvedSpec,
-    distro: &Distro,
-    architecture: &Architecture,
-    request: &Request,
-    opening: &Opening<'_>,
-) -> Result<Key, Error> {
-    Ok(KeyBuilder::new("resolution", RESOLUTION_VERSION)
+/// about the distribution that say what else is asked for and in which group a package is.
+pub fn key(spec: &ResolvedSpec, distro: &Distro, request: &Request, opening: &Opening<'_>) -> Key {
+    let Request { variant, kernel, kernel_version, recommends, install, remove, repositories } = request;
+    KeyBuilder::new("resolution", RESOLUTION_VERSION)
         .field("program", env!("CARGO_PKG_VERSION"))
-        .field("distro", serde_json::to_vec(distro).to("write the provider's facts")?)
-        .field("architecture", architecture.to_string())
-        .field("variant", spec.variant.as_str())
-        .field("request", serde_json::to_vec(request).to("write the request")?)
+        .field("os", &distro.os)
+        .field("version", &distro.version)
+        .field("architecture", spec.architecture.deb())
+        .list("base set", &distro.base_set)
+        .list("kernels", &distro.kernel.packages)
+        .list("defaults", distro.default_packages(spec.variant.into()))
+        .list("boot", [&distro.initramfs.package, &distro.boot.package])
+        .field("variant", variant)
+        .list("kernel", kernel)
+        .list("kernel version", kernel_version)
+        .field("recommends", [u8::from(*recommends)])
+        .list("install", install)
+        .list("remove", remove)
+        .list("repositories", repositories.iter().map(|(id, what)| format!("{id} {what}")))
         .list("releases", opening.releases().map(|release| format!("{} {}", release.suite, release.sha256)))
-        .finish())
+        .finish()
 }
 
 /// The answer of an earlier build; what is damaged counts as none.
