@@ -26,6 +26,13 @@ pub fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// The only one who fetches, until dropped.
+fn turn(root: &Path) -> std::fs::File {
+    let turn = std::fs::File::create(root.join("turn")).unwrap();
+    turn.lock().unwrap();
+    turn
+}
+
 /// An apt with an empty system and its own lists.
 pub struct Apt {
     root: PathBuf,
@@ -60,6 +67,8 @@ impl Apt {
         std::fs::create_dir_all(lists.join("partial")).unwrap();
         std::fs::create_dir_all(root.join("cache/archives/partial")).unwrap();
         std::fs::create_dir_all(root.join("empty")).unwrap();
+        // Tests run at once; only one of them fetches.
+        let _turn = turn(&root);
         let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
         let line = format!("deb [signed-by={keyring} arch=amd64] {mirror} {suite} main\n");
         std::fs::write(&sources, line).unwrap();
@@ -134,6 +143,7 @@ impl Apt {
     /// Downloads packages into a directory.
     pub fn download(&self, packages: &[&str], directory: &Path) -> Vec<PathBuf> {
         std::fs::create_dir_all(directory).unwrap();
+        let _turn = turn(&self.root);
         run(self.command("apt-get").arg("download").args(packages).current_dir(directory));
         let mut found: Vec<PathBuf> =
             std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
