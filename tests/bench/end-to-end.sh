@@ -83,8 +83,8 @@ prepare() {
   epoch=$(jq -r .epoch $lock)
   include=$(jq -r '.packages[]|"\(.name)=\(.version)"' $lock | paste -sd,)
   local mirror
-  mirror=$(grep -rhoE '^(URIs:|deb ).*' /etc/apt/sources.list /etc/apt/sources.list.d/ 2>/dev/null |
-    grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ')
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+    sed 's,/*$,,' | grep -m 1 '/debian$')
   { echo "deb $mirror $codename main"; echo "deb $mirror $codename-updates main"
     echo "deb ${mirror%/}-security $codename-security main"; } > sources.list
   jq -r '.packages[]|"\(.sha256) \(.name)_\(.version|gsub(":";"%3a"))_\(.architecture).deb"' $lock |
