@@ -92,8 +92,10 @@ impl Store {
         fs::remove_file(staging.path().join("lock")).at("remove", staging.path().join("lock"))?;
         match fs::rename(staging.path(), &place) {
             Ok(()) => {}
-            // Another build made the same layer first.
-            Err(_) if place.join("index").is_file() => {}
+            // It is there already: from another build, or from another boot and then looked through, and
+            // dropped if it is damaged.
+            Err(_) if self.layer(&id)?.is_some() => {}
+            Err(_) if !place.exists() => fs::rename(staging.path(), &place).at("rename to", &place)?,
             Err(error) => return Err(error).at("rename to", place),
         }
         let stored = StoredLayer { id, layer: Arc::new(layer), root: self.root.clone() };

@@ -140,8 +140,12 @@ mod tests {
         let store = Store::open(home.path(), "second boot").unwrap();
         assert!(store.recall(&key).unwrap().is_none());
         assert!(store.recall(&other).unwrap().is_some());
-        publish(&store, "a");
+        let (_, made) = publish(&store, "a");
         assert!(store.recall(&key).unwrap().is_some());
+        // The same layer made again without asking for it first must not end in the damaged one.
+        fs::write(made.directory().join("a"), [0; 5]).unwrap();
+        let (_, again) = publish(&Store::open(home.path(), "third boot").unwrap(), "a");
+        assert!(again.is_whole());
     }
 
     #[test]
