@@ -31,7 +31,7 @@ pub fn check(spec: &ResolvedSpec, first: &[Artifact], request: &BuildRequest, cx
     let path = path.ok_or_else(|| Error::build("failed to find the lock among the outputs"))?;
     let text = std::fs::read(path).map_err(|source| Error::io(Kind::Build, "read the lock", path, source))?;
     let lock = Lock::read(&text).to("read the lock")?;
-    // The layers of the first build are at hand: this makes its tree again without running anything.
+    // From the layers of the first build, which are at hand unless the caches are off.
     let before = tree(spec, lock.clone(), cx)?.1;
 
     cx.reporter.info("building again from the packages, to compare");
