@@ -1,11 +1,13 @@
-//! The initial ramdisk: made once, by the distribution's own generator, when everything else is
-//! configured.
+//! The initial ramdisk: made by the distribution's own generator, once, as soon as nothing that
+//! comes later concerns it.
 
-use layers::{Entry, KeyBuilder, Stack, Tree, TreePath};
+use layers::{KeyBuilder, Stack, StoredLayer};
 use providers::distro::Distro;
 use sandbox::Step;
 
+use super::followed::Followed;
 use super::scaffold::scaffold;
+use super::unpack::Unpacked;
 use super::{Work, command, failure, materialise, run_step};
 use crate::boot::kernels;
 use crate::context::Context;
@@ -14,47 +16,86 @@ use crate::error::{Error, ResultExt};
 /// Grows whenever the same tree may get another initial ramdisk.
 const INITRAMFS_VERSION: u32 = 1;
 
-/// Makes it again when the spec's own files or scripts have changed what it follows. Compose made
-/// it before them, so that a changed script costs no ramdisk.
+/// Does work that adds to a stack, and has the ramdisk made. If nothing that is still to come
+/// concerns it, it is made of the stack as it is now and meanwhile, so that it is the same whatever
+/// else is installed; otherwise afterwards.
+///
+/// # Errors
+/// The work's; as [`make`].
+pub fn make_beside(
+    cx: &Context,
+    distro: &Distro,
+    to_come: &[&Unpacked],
+    stack: &mut Stack,
+    work: impl FnOnce(&mut Stack) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let before = stack.clone();
+    let followed = Followed::read(&distro.initramfs, &before)?;
+    let waits = to_come.iter().find_map(|package| Some((package, followed.concerned_by(package)?)));
+    if let Some((package, path)) = waits {
+        tracing::debug!("the initial ramdisk waits for {}, which brings {path}", package.package.name);
+        work(stack)?;
+        return make(cx, distro, stack);
+    }
+    let (worked, made) = match cx.parallel {
+        1 => (work(stack), layer(cx, distro, &before)),
+        _ => std::thread::scope(|scope| {
+            let made = scope.spawn(|| layer(cx, distro, &before));
+            (work(stack), made.join().unwrap_or_else(|_| Err(Error::build("failed to make the initial ramdisk"))))
+        }),
+    };
+    worked?;
+    let made = made?;
+    // What packages ship was known; their scripts may have done anything.
+    if let Some(path) = followed.changed_in(stack.tree()) {
+        tracing::debug!("the initial ramdisk is made again, because {path} changed");
+        return make(cx, distro, stack);
+    }
+    made.map_or(Ok(()), |layer| stack.push(layer).to("apply a layer"))
+}
+
+/// Makes it again when what was done since `composed` concerns it.
 ///
 /// # Errors
 /// As [`make`].
-pub fn follow(cx: &Context, distro: &Distro, composed: &Tree, stack: &mut Stack) -> Result<(), Error> {
-    for input in &distro.initramfs.inputs {
-        let input = TreePath::new(input.trim_start_matches('/')).to("read the provider's facts")?;
-        let at = |tree: &Tree| -> Vec<(TreePath, Entry)> {
-            let below = tree.iter().filter(|(path, _)| **path == input || path.is_below(&input));
-            below.map(|(path, entry)| (path.clone(), entry.clone())).collect()
-        };
-        if at(composed) != at(stack.tree()) {
-            return make(cx, distro, stack);
+pub fn follow(cx: &Context, distro: &Distro, composed: &Stack, stack: &mut Stack) -> Result<(), Error> {
+    match Followed::read(&distro.initramfs, composed)?.changed_in(stack.tree()) {
+        Some(path) => {
+            tracing::debug!("the initial ramdisk is made again, because {path} changed");
+            make(cx, distro, stack)
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Makes the initial ramdisk of every kernel in the tree.
 ///
 /// # Errors
 /// The generator fails, with its last lines.
-pub fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Error> {
-    let found = kernels(stack.tree(), &distro.boot.kernel, &distro.boot.initrd);
+fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Error> {
+    layer(cx, distro, stack)?.map_or(Ok(()), |layer| stack.push(layer).to("apply a layer"))
+}
+
+/// The layer with the ramdisk of every kernel; none where there is no kernel or no generator.
+fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLayer>, Error> {
+    let found = kernels(below.tree(), &distro.boot.kernel, &distro.boot.initrd);
     let program = distro.initramfs.command.first().cloned().unwrap_or_default();
     let generator = ["usr/sbin", "usr/bin"].iter().any(|directory| {
         let path = layers::TreePath::new(program.trim_start_matches('/')).ok();
         let named = layers::TreePath::new(format!("{directory}/{program}")).ok();
-        [path, named].into_iter().flatten().any(|path| stack.tree().get(&path).is_some())
+        [path, named].into_iter().flatten().any(|path| below.tree().get(&path).is_some())
     });
     if found.is_empty() || !generator {
-        return Ok(());
+        return Ok(None);
     }
     let key = KeyBuilder::new("initramfs", INITRAMFS_VERSION)
-        .list("below", stack.layers().iter().map(|layer| layer.id))
+        .list("below", below.layers().iter().map(|layer| layer.id))
         .list("command", &distro.initramfs.command)
         .field("epoch", cx.epoch().to_le_bytes())
         .finish();
     let epoch = cx.epoch();
-    run_step(cx, &distro.volatile, stack, &key, "make the initial ramdisk", |stack| {
+    let mut stack = below.clone();
+    run_step(cx, &distro.volatile, &mut stack, &key, "make the initial ramdisk", |stack| {
         let hold = cx.work.stage().to("make a work directory")?;
         let mut lowers = stack.lower_directories();
         lowers.push(scaffold(hold.path(), None)?);
@@ -71,5 +112,6 @@ pub fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Erro
             steps.push(Step::Run(command(&argv, epoch)));
         }
         Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note: None })
-    })
+    })?;
+    Ok(stack.layers().last().cloned())
 }

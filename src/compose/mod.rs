@@ -1,10 +1,11 @@
 //! Compose: packages become a configured system, as layers.
 //!
 //! One layer per package, stacked as dpkg would unpack them; then, cut point by cut point, the
-//! image's own dpkg configures them in the sandbox; at last the initial ramdisk is made, once.
+//! image's own dpkg configures them in the sandbox; the initial ramdisk is made once, beside the last of them.
 
 mod capture;
 pub mod failure;
+mod followed;
 mod group;
 mod initramfs;
 mod materialise;
@@ -52,12 +53,15 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
         aliases: &aliases,
         architecture: &architecture,
     };
-    for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {
-        let packages: Vec<&Unpacked> = unpacked.iter().filter(|package| package.package.group == group).collect();
-        groups.configure(group, &packages, &mut ownership, &mut stack)?;
+    let of = |group| unpacked.iter().filter(move |one| one.package.group == group).collect::<Vec<&Unpacked>>();
+    for group in [Group::Essential, Group::Base, Group::Kernel] {
+        groups.configure(group, &of(group), &mut ownership, &mut stack)?;
     }
-    registry::sources(cx, set, &mut stack)?;
-    initramfs::make(cx, distro, &mut stack)?;
+    let rest = of(Group::Rest);
+    initramfs::make_beside(cx, distro, &rest, &mut stack, |stack| {
+        groups.configure(Group::Rest, &rest, &mut ownership, stack)?;
+        registry::sources(cx, set, stack)
+    })?;
     Ok(stack)
 }
 

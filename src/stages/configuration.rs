@@ -19,7 +19,7 @@ pub fn configuration(spec: &ResolvedSpec, composed: Composed, cx: &Context) -> R
     let cmdline = command_line(spec, &distro, &identity);
     let surroundings =
         Surroundings { identity: &identity, cmdline: &cmdline, token: &distro.os, volatile: &distro.volatile };
-    let before = stack.tree().clone();
+    let before = stack.clone();
     configure::configure(spec, &surroundings, cx, &mut stack)?;
     compose::follow(cx, &distro, &before, &mut stack)?;
     Ok(Configured(stack))

@@ -195,7 +195,7 @@ fn wishes(
     distro.default_packages(spec.variant.into()).iter().for_each(|name| default(name));
     if let Some(kernel) = &request.kernel {
         default(&super::kernel::named(distro, universe, kernel, request.kernel_version.as_deref())?);
-        default(&distro.initramfs.package);
+        distro.initramfs.packages.iter().for_each(|name| default(name));
         default(&distro.boot.package);
         // Grows the root partition on first boot; part of systemd in older releases.
         if universe.candidate("systemd-repart").is_some() {
@@ -260,6 +260,7 @@ fn locked_packages(
                 _ if chosen.essential => Group::Essential,
                 name if distro.base_set.contains(name) => Group::Base,
                 name if kernels.contains(name) || distro.kernel.matches(name) => Group::Kernel,
+                name if distro.initramfs.takes_of(name) => Group::Kernel,
                 _ => Group::Rest,
             },
             has_postinst: true,

@@ -3,7 +3,7 @@
 use providers::distro::{Catalogue, Distro, RepositoryFacts};
 use providers::fetch::BaseUrl;
 use providers::mirror::{self, Source};
-use providers::repository::{CONSENT, Consent, Repository, Trust};
+use providers::repository::{Repository, Trust};
 use providers::trust::Keyring;
 
 use crate::context::Context;
@@ -89,10 +89,7 @@ fn from_spec(entry: &SpecRepository) -> Result<Ranked, Error> {
     let what = format!("use the repository '{}'", entry.name);
     let trust = match &entry.key {
         RepositoryKey::Keyring(bytes) => Trust::Keys(Keyring::parse(bytes).to(&what)?),
-        RepositoryKey::TrustedUnsigned => match Consent::from_words(CONSENT) {
-            Some(consent) => Trust::Anyone(consent),
-            None => return Err(Error::build(format!("failed to {what}"))),
-        },
+        RepositoryKey::TrustedUnsigned => Trust::Anyone,
     };
     let repository = Repository {
         id: entry.name.to_string().try_into().to(&what)?,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Error, VolatilePath};
+use super::{Architecture, Error, PathPattern, VolatilePath};
 use crate::repository::RepositoryId;
 
 /// The format of provider files that this program reads.
@@ -167,10 +167,16 @@ pub struct Kernel {
 impl Kernel {
     /// Whether a package of this name is a kernel.
     pub fn matches(&self, name: &str) -> bool {
-        self.packages.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => name == pattern,
-        })
+        self.packages.iter().any(|pattern| matches_name(pattern, name))
+    }
+}
+
+/// Whether a package's name fits a pattern: a name, with a `*` at its end or its beginning perhaps.
+fn matches_name(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(start), _) => name.starts_with(start),
+        (None, Some(end)) => name.ends_with(end),
+        (None, None) => name == pattern,
     }
 }
 
@@ -195,17 +201,30 @@ pub struct Boot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Initramfs {
-    /// The generator's package, installed with a kernel.
-    pub package: String,
+    /// The generator's package and what it needs to do well, installed with a kernel.
+    pub packages: Vec<String>,
     /// The command that makes it, run in the image; `{release}` stands for the kernel release and
     /// `{initrd}` for [`Boot::initrd`].
     pub command: Vec<String>,
     /// The command that packages call to have it made, which waits until the end of compose.
     pub deferred: String,
-    /// Files and directories of settings that it follows: when the spec changes one, it is made
-    /// again.
+    /// Packages that it takes something of, where they are installed: they are configured with the
+    /// kernel. `*` at either end stands for any text.
     #[serde(default)]
-    pub inputs: Vec<String>,
+    pub with: BTreeSet<String>,
+    /// Files and directories that it follows: when something below changes, it is made again.
+    #[serde(default)]
+    pub inputs: Vec<PathPattern>,
+    /// The generator's own scripts: a program that one of them names counts among its inputs.
+    #[serde(default)]
+    pub scripts: Vec<PathPattern>,
+}
+
+impl Initramfs {
+    /// Whether it takes something of a package.
+    pub fn takes_of(&self, package: &str) -> bool {
+        self.with.iter().any(|pattern| matches_name(pattern, package))
+    }
 }
 
 /// What the release's own mke2fs would make of a file system of 512 MiB or more.

@@ -62,6 +62,14 @@ impl PathPattern {
     }
 }
 
+impl PathPattern {
+    /// Whether a path matches, or a directory above it.
+    pub fn covers(&self, path: &[u8]) -> bool {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        ends.chain([path.len()]).any(|end| self.matches(path.get(..end).unwrap_or_default()))
+    }
+}
+
 impl TryFrom<String> for PathPattern {
     type Error = String;
 

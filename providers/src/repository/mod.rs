@@ -21,27 +21,13 @@ pub use identity::{IdError, RepositoryId};
 pub use release::{IndexEntry, Release, ReleaseError};
 pub use update::{Opening, Update, VerifiedIndex, VerifiedRelease, open_all, update, update_all};
 
-/// What a user must write to have packages used that nobody vouches for.
-pub const CONSENT: &str = "use packages that nobody has signed";
-
 /// Whom to believe about a repository.
 #[derive(Debug, Clone)]
 pub enum Trust {
     /// Releases signed by one of these keys.
     Keys(Keyring),
-    /// Any release: the user has said so.
-    Anyone(Consent),
-}
-
-/// Proof that the user wants unsigned packages. There is one way to get it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Consent(());
-
-impl Consent {
-    /// Gives consent for the words [`CONSENT`], and nothing else.
-    pub fn from_words(words: &str) -> Option<Self> {
-        (words == CONSENT).then_some(Self(()))
-    }
+    /// Any release, signed or not. Only where the user has written so (`trusted: true`).
+    Anyone,
 }
 
 /// A repository of packages.
@@ -89,7 +75,7 @@ impl Repository {
     pub fn describe(&self) -> String {
         let unsigned = match self.trust {
             Trust::Keys(_) => "",
-            Trust::Anyone(_) => " (unsigned)",
+            Trust::Anyone => " (unsigned)",
         };
         let parts = [self.url.without_credentials(), self.suites.join(" "), self.components.join(" ")];
         format!("{}{unsigned}", parts.join(" ").trim_end())

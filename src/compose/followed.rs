@@ -1,0 +1,111 @@
+//! What an initial ramdisk follows: whether a change of the system can change it.
+//!
+//! A generator takes its own settings and hooks, modules and firmware (the provider's
+//! `initramfs.inputs`), and programs with their libraries. So a change concerns it that touches
+//! an input, or a program or library that was there, or that brings a program which one of the
+//! generator's scripts names: such scripts look whether one is there.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use layers::{Change, Contents, Kind, Stack, Tree, TreePath};
+use providers::distro::{Initramfs, PathPattern};
+
+use super::unpack::Unpacked;
+use crate::error::{Error, ResultExt};
+
+/// Largest script that is looked through, in bytes. Real ones have some kilobytes.
+const SCRIPT_MAX: u64 = 1 << 20;
+/// Where programs are.
+const PROGRAMS: [&[u8]; 4] = [b"usr/bin/", b"usr/sbin/", b"usr/local/bin/", b"usr/local/sbin/"];
+/// Where everything is that a generator copies because it is there.
+const COPIED: [&[u8]; 3] = [b"usr/bin/", b"usr/sbin/", b"usr/lib/"];
+
+/// What a ramdisk follows that is made of one tree.
+pub struct Followed<'a> {
+    inputs: &'a [PathPattern],
+    tree: &'a Tree,
+    words: BTreeSet<Vec<u8>>,
+}
+
+impl<'a> Followed<'a> {
+    /// Reads the generator's scripts.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn read(facts: &'a Initramfs, stack: &'a Stack) -> Result<Self, Error> {
+        let mut words = BTreeSet::new();
+        for (path, entry) in stack.tree().iter() {
+            let Kind::File(content) = &entry.kind else { continue };
+            if facts.scripts.iter().any(|pattern| pattern.covers(path.as_bytes())) {
+                let mut text = Vec::new();
+                let script = stack.open(content).to("read a script of the image")?;
+                script.take(SCRIPT_MAX).read_to_end(&mut text).to("read a script of the image")?;
+                words.extend(words_of(&text).into_iter().map(<[u8]>::to_vec));
+            }
+        }
+        Ok(Self { inputs: &facts.inputs, tree: stack.tree(), words })
+    }
+
+    /// Whether a change at a path may change the ramdisk.
+    pub fn is_concerned(&self, path: &TreePath) -> bool {
+        let bytes = path.as_bytes();
+        let within = |places: &[&[u8]]| places.iter().any(|place| bytes.starts_with(place));
+        let name = bytes.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        self.inputs.iter().any(|pattern| pattern.covers(bytes))
+            || (within(&PROGRAMS) && self.words.contains(name))
+            || (within(&COPIED) && self.tree.get(path).is_some())
+    }
+
+    /// The first file of a package that the ramdisk may depend on.
+    pub fn concerned_by<'p>(&self, package: &'p Unpacked) -> Option<&'p TreePath> {
+        let files = package.layer.layer.changes.iter().filter_map(|(path, change)| match change {
+            Change::Set(entry) if !entry.is_directory() => Some(path),
+            _ => None,
+        });
+        files.into_iter().find(|path| self.is_concerned(path))
+    }
+
+    /// The first file on which the ramdisk may depend and which is not as it was.
+    pub fn changed_in<'t>(&'t self, now: &'t Tree) -> Option<&'t TreePath> {
+        let files = |tree: &'t Tree| tree.iter().filter(|(_, entry)| !entry.is_directory());
+        let other = files(now).filter(|(path, entry)| self.tree.get(path) != Some(*entry));
+        let gone = files(self.tree).filter(|(path, _)| now.get(path).is_none());
+        other.chain(gone).map(|(path, _)| path).find(|path| self.is_concerned(path))
+    }
+}
+
+/// The words of a shell script that could be names of programs: outside comments, and not those
+/// that are its variables.
+fn words_of(script: &[u8]) -> BTreeSet<&[u8]> {
+    let lines = || script.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii_start().starts_with(b"#"));
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.+-[".contains(byte);
+    let mut words: BTreeSet<&[u8]> = lines().flat_map(|line| line.split(move |byte| !is_part(byte))).collect();
+    words.remove(b"".as_slice());
+    for line in lines() {
+        for after in line.split(|&byte| byte == b'$').skip(1) {
+            let name = after.strip_prefix(b"{").unwrap_or(after);
+            let end = name.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(name.len());
+            words.remove(name.get(..end).unwrap_or_default());
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_names_outside_comments_and_no_variables() {
+        let script = b"#!/bin/sh\n # sudo is not used\nif [ -x /usr/sbin/fsck.ext4 ]; then\n\
+                       for devlink in *; do copy_exec \"$(command -v zstd)\" \"${devlink}\"; done; fi\n";
+        let words = words_of(script);
+        for word in ["fsck.ext4", "zstd", "copy_exec"] {
+            assert!(words.contains(word.as_bytes()), "{word}");
+        }
+        for word in ["sudo", "devlink", ""] {
+            assert!(!words.contains(word.as_bytes()), "{word}");
+        }
+    }
+}
