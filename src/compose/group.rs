@@ -57,13 +57,15 @@ impl Groups<'_> {
     pub fn configure<'p>(
         &self,
         group: Group,
-        packages: &[&'p Unpacked],
+        packages: &'p [Unpacked],
         ownership: &mut Ownership<'p>,
         stack: &mut Stack,
     ) -> Result<(), Error> {
         if packages.is_empty() {
             return Ok(());
         }
+        let packages: &[&Unpacked] = &packages.iter().collect::<Vec<_>>();
+        registry::links(self.cx, packages, self.aliases, stack)?;
         if group == Group::Essential {
             return self.configure_essential(packages, ownership, stack);
         }

@@ -25,7 +25,7 @@ const INITRAMFS_VERSION: u32 = 1;
 pub fn make_beside(
     cx: &Context,
     distro: &Distro,
-    to_come: &[&Unpacked],
+    to_come: &[Unpacked],
     stack: &mut Stack,
     work: impl FnOnce(&mut Stack) -> Result<(), Error>,
 ) -> Result<(), Error> {

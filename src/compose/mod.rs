@@ -1,7 +1,8 @@
 //! Compose: packages become a configured system, as layers.
 //!
 //! One layer per package, stacked as dpkg would unpack them; then, cut point by cut point, the
-//! image's own dpkg configures them in the sandbox; the initial ramdisk is made once, beside the last of them.
+//! image's own dpkg configures them in the sandbox; the initial ramdisk is made
+//! once, beside the last of them.
 
 mod capture;
 pub mod failure;
@@ -29,6 +30,9 @@ pub use materialise::materialise;
 pub use step::{Work, run_step};
 pub use unpack::Unpacked;
 
+use ownership::Ownership;
+use unpack::unpack_ahead;
+
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::stages::PackageSet;
@@ -40,10 +44,6 @@ use crate::stages::PackageSet;
 pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<Stack, Error> {
     let distro = &set.distro;
     let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
-    let unpacked = unpack::unpack(set, &aliases, cx)?;
-    let mut stack = Stack::default();
-    registry::base(cx, &unpacked, &aliases, &mut stack)?;
-    let mut ownership = ownership::Ownership::default();
     let architecture = set.lock.architecture.to_string();
     let groups = group::Groups {
         cx,
@@ -53,14 +53,20 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
         aliases: &aliases,
         architecture: &architecture,
     };
-    let of = |group| unpacked.iter().filter(move |one| one.package.group == group).collect::<Vec<&Unpacked>>();
-    for group in [Group::Essential, Group::Base, Group::Kernel] {
-        groups.configure(group, &of(group), &mut ownership, &mut stack)?;
-    }
-    let rest = of(Group::Rest);
-    initramfs::make_beside(cx, distro, &rest, &mut stack, |stack| {
-        groups.configure(Group::Rest, &rest, &mut ownership, stack)?;
-        registry::sources(cx, set, stack)
+    let mut stack = Stack::default();
+    unpack_ahead(set, &[Group::Essential, Group::Base, Group::Kernel, Group::Rest], &aliases, cx, |unpacked| {
+        let mut ownership = Ownership::default();
+        let essential = unpacked.next()?;
+        groups.configure(Group::Essential, &essential, &mut ownership, &mut stack)?;
+        let base = unpacked.next()?;
+        groups.configure(Group::Base, &base, &mut ownership, &mut stack)?;
+        let kernel = unpacked.next()?;
+        groups.configure(Group::Kernel, &kernel, &mut ownership, &mut stack)?;
+        let rest = unpacked.next()?;
+        initramfs::make_beside(cx, distro, &rest, &mut stack, |stack| {
+            groups.configure(Group::Rest, &rest, &mut ownership, stack)?;
+            registry::sources(cx, set, stack)
+        })
     })?;
     Ok(stack)
 }

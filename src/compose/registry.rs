@@ -24,22 +24,26 @@ const MD5_CHARACTERS: usize = 34;
 /// dpkg's own record of packages.
 const STATUS: &str = "var/lib/dpkg/status";
 
-/// The lowest layer: the links of a merged /usr, where no package ships them.
+/// The links of a merged /usr that packages need below them, where neither they ship them nor
+/// others have.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn base(cx: &Context, packages: &[Unpacked], aliases: &Aliases, stack: &mut Stack) -> Result<(), Error> {
+pub fn links(cx: &Context, packages: &[&Unpacked], aliases: &Aliases, stack: &mut Stack) -> Result<(), Error> {
     let shipped = |alias: &TreePath| packages.iter().any(|package| package.layer.layer.changes.contains_key(alias));
     let used = |alias: &TreePath| {
         let prefix = [b"/", alias.as_bytes(), b"/"].concat();
         packages.iter().any(|package| package.note.listed.iter().any(|path| path.starts_with(&prefix)))
     };
-    lay(cx, stack, "lay the base", |_, draft| {
-        for (alias, real) in aliases.iter() {
-            if used(alias) && !shipped(alias) {
-                draft.ensure_directory(real, draft.root_owned(0o755))?;
-                draft.symlink_owned(alias, real.as_bytes(), 0, 0)?;
-            }
+    let is_missing = |alias: &TreePath| stack.tree().get(alias).is_none() && used(alias) && !shipped(alias);
+    let missing: Vec<_> = aliases.iter().filter(|(alias, _)| is_missing(alias)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    lay(cx, stack, "link into /usr", |_, draft| {
+        for (alias, real) in missing {
+            draft.ensure_directory(real, draft.root_owned(0o755))?;
+            draft.symlink_owned(alias, real.as_bytes(), 0, 0)?;
         }
         Ok(())
     })

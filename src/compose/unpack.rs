@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use layers::{KeyBuilder, Layer, StoredLayer, plain_mode};
 use providers::deb::payload::VERSION as EXTRACTOR_VERSION;
 use providers::deb::{Aliases, extract};
-use providers::lock::LockedPackage;
+use providers::lock::{Group, LockedPackage};
 use rayon::prelude::*;
 
 use super::note::Note;
@@ -34,23 +36,67 @@ impl Unpacked {
     }
 }
 
-/// Extracts every package that no layer holds yet, several at once; in the lock's order.
+/// The groups of a package set, extracted ahead of their being configured: one is configured by
+/// one process after another, which leaves the other processors to this.
+pub struct Groups {
+    groups: Receiver<Result<Vec<Unpacked>, Error>>,
+}
+
+impl Groups {
+    /// The packages of the next group, in the lock's order.
+    ///
+    /// # Errors
+    /// A damaged package, by name; errors of the store; an interruption.
+    pub fn next(&self) -> Result<Vec<Unpacked>, Error> {
+        self.groups.recv().unwrap_or_else(|_| Err(Error::build("failed to unpack the packages")))
+    }
+}
+
+/// Extracts every package that no layer holds yet, several at once, group by group, while the
+/// groups that are there are worked with.
 ///
 /// # Errors
-/// A damaged package, by name; errors of the store; an interruption.
-pub fn unpack(set: &PackageSet, aliases: &Aliases, cx: &Context) -> Result<Vec<Unpacked>, Error> {
-    let done = AtomicU64::new(0);
-    let total = set.lock.packages.len() as u64;
-    let unpacked: Result<Vec<Unpacked>, Error> = (set.lock.packages.par_iter().zip(&set.files))
-        .map(|(package, file)| {
-            cx.check()?;
-            let unpacked = unpack_one(package, file, aliases, cx)?;
-            let count = done.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-            cx.reporter.items("unpack packages", count, total);
-            Ok(unpacked)
-        })
-        .collect();
-    unpacked
+/// The work's.
+pub fn unpack_ahead<T>(
+    set: &PackageSet,
+    groups: &[Group],
+    aliases: &Aliases,
+    cx: &Context,
+    work: impl FnOnce(&Groups) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (done, total) = (AtomicU64::new(0), set.lock.packages.len() as u64);
+    let stopped = AtomicBool::new(false);
+    let unpack_group = |group: Group| -> Result<Vec<Unpacked>, Error> {
+        let packages: Vec<_> = set.lock.packages.iter().zip(&set.files).filter(|(one, _)| one.group == group).collect();
+        packages
+            .into_par_iter()
+            .map(|(package, file)| {
+                cx.check()?;
+                if stopped.load(Ordering::Relaxed) {
+                    return Err(Error::interrupted());
+                }
+                let unpacked = unpack_one(package, file, aliases, cx)?;
+                let count = done.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                cx.reporter.items("unpack packages", count, total);
+                Ok(unpacked)
+            })
+            .collect()
+    };
+    thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        scope.spawn(move || {
+            for group in groups {
+                let unpacked = unpack_group(*group);
+                let failed = unpacked.is_err();
+                if sender.send(unpacked).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        let result = work(&Groups { groups: receiver });
+        stopped.store(true, Ordering::Relaxed);
+        result
+    })
 }
 
 fn unpack_one(package: &LockedPackage, file: &Path, aliases: &Aliases, cx: &Context) -> Result<Unpacked, Error> {
