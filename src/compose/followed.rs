@@ -94,7 +94,53 @@ fn words_of(script: &[u8]) -> BTreeSet<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use layers::{Blake3, Content, Entry, Meta};
+
     use super::*;
+
+    fn tree(files: &[(&str, u64)]) -> Tree {
+        let mut tree = Tree::default();
+        for (path, size) in files {
+            let path = TreePath::new(path).unwrap();
+            tree.create_directories(&path.parent().unwrap(), &Meta::default()).unwrap();
+            let content = Content { digest: Blake3([0; 32]), size: *size };
+            tree.insert(path, Entry { kind: Kind::File(content), meta: Meta::default() }).unwrap();
+        }
+        tree
+    }
+
+    const BEFORE: [(&str, u64); 3] = [("usr/lib/libc.so.6", 1), ("usr/bin/udevadm", 1), ("etc/hooks/a", 1)];
+
+    /// The file for which a ramdisk of [`BEFORE`] is made again when these are added or changed.
+    fn concerned(changed: &[(&str, u64)]) -> Option<String> {
+        let inputs = [PathPattern::try_from("/etc/hooks".to_owned()).unwrap()];
+        let before = tree(&BEFORE);
+        let followed = Followed {
+            inputs: &inputs,
+            tree: &before,
+            words: words_of(b"zstd").into_iter().map(<[u8]>::to_vec).collect(),
+        };
+        let mut files = BEFORE.to_vec();
+        files.retain(|(path, _)| changed.iter().all(|(other, _)| other != path));
+        files.extend(changed.iter().filter(|(_, size)| *size > 0));
+        followed.changed_in(&tree(&files)).map(|path| path.to_string().trim_start_matches('/').to_owned())
+    }
+
+    #[test]
+    fn what_it_takes_is_followed() {
+        for path in ["etc/hooks/a", "etc/hooks/b", "etc/hooks/below/c", "usr/lib/libc.so.6", "usr/bin/udevadm"] {
+            assert_eq!(concerned(&[(path, 2)]).as_deref(), Some(path));
+        }
+        assert_eq!(concerned(&[("usr/sbin/zstd", 1)]).as_deref(), Some("usr/sbin/zstd"), "a script names it");
+        assert_eq!(concerned(&[("usr/lib/libc.so.6", 0)]).as_deref(), Some("usr/lib/libc.so.6"), "it is gone");
+    }
+
+    #[test]
+    fn what_it_does_not_take_is_not_followed() {
+        for path in ["usr/bin/vim", "usr/lib/libvim.so", "etc/ssh/sshd_config", "etc/hooksen", "usr/share/zstd"] {
+            assert_eq!(concerned(&[(path, 1)]), None, "{path}");
+        }
+    }
 
     #[test]
     fn words_are_names_outside_comments_and_no_variables() {

@@ -11,6 +11,9 @@ use sha2::Digest as _;
 use super::file::{COPY_BLOCK, FileRequest};
 use crate::error::FileError;
 
+/// How many times in a row a new file may be swept by other runs, each of which sweeps once.
+const SWEEPS_MAX: usize = 100;
+
 /// A download that grows. Its name is that of the digest wanted, so that the next run goes on with
 /// it; a lock keeps two runs from writing to one file.
 pub(super) struct Partial {
@@ -106,19 +109,22 @@ impl Partial {
 /// A file that only this run knows the name of, locked so that no other run sweeps it.
 fn private_file(directory: &Path, digest: &Sha256) -> Result<(File, PathBuf), FileError> {
     let fail = FileError::on("create a file in", directory);
-    let fresh = match tempfile::Builder::new().prefix(&format!("{digest}.")).tempfile_in(directory) {
-        Ok(fresh) => fresh,
-        Err(error) => return Err(fail(error)),
+    let fresh = || -> io::Result<(File, PathBuf)> {
+        let fresh = tempfile::Builder::new().prefix(&format!("{digest}.")).tempfile_in(directory)?;
+        fresh.keep().map_err(|error| error.error)
     };
-    let kept = fresh.keep().map_err(|error| error.error);
-    match kept {
-        // Where locks do not work, nobody can sweep either.
-        Ok((file, path)) => {
-            let _ = file.try_lock();
-            Ok((file, path))
+    for _ in 0..SWEEPS_MAX {
+        let (file, path) = match fresh() {
+            Ok(fresh) => fresh,
+            Err(error) => return Err(fail(error)),
+        };
+        // Another run may sweep it before it is locked. Where locks do not work, nobody can sweep.
+        let _ = file.lock();
+        if same_file(&file, &path) {
+            return Ok((file, path));
         }
-        Err(error) => Err(fail(error)),
     }
+    Err(fail(io::ErrorKind::ResourceBusy.into()))
 }
 
 /// Removes private files whose run was killed: those that nobody holds a lock on.
