@@ -98,7 +98,11 @@ fn build(
     Ok(artifacts)
 }
 
-fn stage<T>(cx: &Context, which: Stage, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+/// Runs a stage, told from its beginning to its end.
+///
+/// # Errors
+/// The stage's.
+pub(crate) fn stage<T>(cx: &Context, which: Stage, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     cx.check()?;
     cx.reporter.stage_started(which);
     let result = work();
@@ -176,7 +180,11 @@ pub fn lock_path(spec_path: &Path) -> PathBuf {
     spec_path.with_extension("lock")
 }
 
-fn given_lock(request: &BuildRequest) -> Result<Option<Lock>, Error> {
+/// The lock that a request wants to be used, if it does.
+///
+/// # Errors
+/// A lock that is not there or cannot be read.
+pub(crate) fn given_lock(request: &BuildRequest) -> Result<Option<Lock>, Error> {
     if !request.options.locked {
         return Ok(None);
     }

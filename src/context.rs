@@ -31,6 +31,10 @@ pub struct Context {
     pub machine: Machine,
     /// Tells people and machines how far it is.
     pub reporter: Arc<dyn Reporter>,
+    /// The command that opens a shell at the step that fails.
+    pub shell_command: String,
+    /// Who wants to look at a step that fails, if anybody does.
+    pub visit: Option<Visit>,
     /// Ends the build early.
     pub cancel: Cancel,
     /// Threads that work at once.
@@ -55,6 +59,15 @@ pub struct Context {
     pub steps: Mutex<Vec<StepRecord>>,
     /// Where packages come from on this machine, for the report.
     pub sources: OnceLock<Vec<SourceRecord>>,
+}
+
+/// What somebody wants to run inside.
+#[derive(Clone, Debug, Default)]
+pub struct Visit {
+    /// Program and arguments; empty for a shell.
+    pub argv: Vec<String>,
+    /// The kind of terminal, `$TERM`.
+    pub term: Option<String>,
 }
 
 /// One repository, for the report.

@@ -29,5 +29,6 @@ pub mod means;
 pub mod patience;
 pub mod progress;
 pub mod sbom;
+pub mod shell;
 pub mod spec;
 pub mod stages;

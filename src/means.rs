@@ -60,6 +60,8 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
             catalogue: catalogue(config)?,
             machine: machine(config),
             reporter: request.reporter.clone(),
+            shell_command: shell_command(request),
+            visit: request.visit.clone(),
             cancel: Cancel::from_flag(request.interrupted.clone()),
             parallel: parallel.get(),
             keep_temp: request.options.keep_temp || !config.cleanup_on_failure,
@@ -75,6 +77,12 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
         },
         _own_cache: own_cache,
     })
+}
+
+/// What to type for a shell at the step that fails.
+fn shell_command(request: &BuildRequest) -> String {
+    let locked = if request.options.locked { " --locked" } else { "" };
+    format!("image-composer shell{locked} {}", request.spec_path.display())
 }
 
 /// Empties what killed sessions left in the store: on the rung `userns` it belongs to ids that only

@@ -29,5 +29,5 @@ pub use event::{Cancel, Event, Status, Stream};
 pub use helper::intercept;
 pub use probe::{Check, choose, probe};
 pub use rung::Rung;
-pub use runner::{run, sweep};
+pub use runner::{run, run_at, sweep};
 pub use session::{Command, HOST_VIEW_DIRECTORY, HOST_VIEW_IMAGE, Limits, Placed, Session, Step};

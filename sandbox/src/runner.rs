@@ -14,6 +14,7 @@ use rustix::fs::MemfdFlags;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -48,6 +49,11 @@ fn system(call: &str) -> impl Fn(rustix::io::Errno) -> Error + '_ {
 impl Helper {
     /// Starts a helper and brings it into its namespaces.
     pub(crate) fn start(rung: Rung) -> Result<Helper, Error> {
+        Helper::start_at(rung, None)
+    }
+
+    /// As [`Helper::start`]; the terminal is its standard output, which it has no other use for.
+    fn start_at(rung: Rung, terminal: Option<OwnedFd>) -> Result<Helper, Error> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .map_err(system("socketpair"))?;
@@ -61,7 +67,7 @@ impl Helper {
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(terminal.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::from(words.try_clone().map_err(file)?))
             .spawn()
             .map_err(file)?;
@@ -184,6 +190,21 @@ fn absolute(path: &Path) -> Result<std::path::PathBuf, Error> {
 /// # Errors
 /// See [`Error`]; nothing is left running or mounted, and the scratch directory is empty.
 pub fn run(session: &Session, observer: &mut dyn FnMut(Event<'_>), cancel: &Cancel) -> Result<Captured, Error> {
+    run_at(None, session, observer, cancel)
+}
+
+/// As [`run`], with a terminal for the commands that ask for one. It should be a pseudo-terminal
+/// of the caller's, never the user's own: whoever has a terminal open can type into it
+/// (ioctl_tty(2), TIOCSTI).
+///
+/// # Errors
+/// As [`run`].
+pub fn run_at(
+    terminal: Option<OwnedFd>,
+    session: &Session,
+    observer: &mut dyn FnMut(Event<'_>),
+    cancel: &Cancel,
+) -> Result<Captured, Error> {
     if session.rung == Rung::Root {
         let reason = "not supported yet".into();
         return Err(Error::Unavailable { rung: session.rung, reason, hint: None });
@@ -202,7 +223,7 @@ pub fn run(session: &Session, observer: &mut dyn FnMut(Event<'_>), cancel: &Canc
             _ => {}
         }
     }
-    let mut helper = Helper::start(session.rung)?;
+    let mut helper = Helper::start_at(session.rung, terminal)?;
     helper.send(&Order::Run(session))?;
     loop {
         if !helper.ready(cancel)? {

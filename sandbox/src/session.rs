@@ -146,6 +146,9 @@ pub struct Command {
     pub stdin: Vec<u8>,
     /// Exit codes besides 0 that are no failure.
     pub ok: Vec<i32>,
+    /// Reads and writes the terminal of the session, see [`crate::run_at`], which becomes its
+    /// controlling one. `stdin` counts for nothing then, and no [`crate::Event::Line`] comes.
+    pub terminal: bool,
 }
 
 wire_enum!(Rung { 0 => Userns, 1 => UsernsSingle, 2 => Root });
@@ -166,4 +169,4 @@ wire_enum!(Placed {
     4 => File(bytes),
     5 => Symlink(target)
 });
-wire_struct!(Command { argv, env, cwd, stdin, ok });
+wire_struct!(Command { argv, env, cwd, stdin, ok, terminal });

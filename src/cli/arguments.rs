@@ -110,6 +110,8 @@ pub enum Command {
         #[arg(value_name = "SPEC")]
         spec: Option<PathBuf>,
     },
+    /// Open a shell in the tree as it is after a stage, or at the step that fails before
+    Shell(Box<ShellArguments>),
     /// Say what this machine allows, and what would allow more
     Doctor,
     /// See and clean what is kept between builds
@@ -232,6 +234,29 @@ pub struct BuildArguments {
     /// The template to build from (not supported yet)
     #[arg(long, value_name = "NAME", hide = true)]
     pub template: Option<String>,
+}
+
+/// Options of `shell`.
+#[derive(Args, Debug)]
+pub struct ShellArguments {
+    /// The build specification
+    #[arg(value_name = "SPEC")]
+    pub spec: PathBuf,
+    /// Run this instead of a shell, and end with its exit code
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// The stage: compose or configuration
+    #[arg(long, value_name = "NAME", value_parser = stage, default_value = "configuration")]
+    pub stage: Stage,
+    /// Use the lock beside the spec, and fail where spec and lock disagree
+    #[arg(long)]
+    pub locked: bool,
+    /// Never touch the network
+    #[arg(long)]
+    pub offline: bool,
+    /// The sandbox to use: userns, userns-single or root [default: the best there is]
+    #[arg(long, value_name = "NAME")]
+    pub rung: Option<String>,
 }
 
 fn stage(text: &str) -> Result<Stage, String> {

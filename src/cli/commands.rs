@@ -2,13 +2,16 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use crate::config::{self, Config, LogLevel, Overrides};
+use crate::context::Visit;
 use crate::error::{Error, Kind};
 use crate::means;
+use crate::shell;
 use crate::spec::{self, Problem};
 
-use super::arguments::{Arguments, BuildArguments, Command, Global, ProviderCommand, SchemaOf};
+use super::arguments::{Arguments, BuildArguments, Command, Global, ProviderCommand, SchemaOf, ShellArguments};
 use super::environment::Environment;
 use super::options::{BuildOptions, BuildRequest};
 use super::{cache, doctor, interrupt, logging, print, reporter};
@@ -24,12 +27,12 @@ struct Session {
 ///
 /// # Errors
 /// Those of the command.
-pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let Arguments { global, command } = arguments;
     // The schema and the state of the machine are told whatever the configuration says.
     match &command {
-        Command::Schema { of } => return schema(*of),
-        Command::Doctor => return doctor::run(),
+        Command::Schema { of } => return schema(*of).map(|()| ExitCode::SUCCESS),
+        Command::Doctor => return doctor::run().map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let environment = Environment::read()?;
@@ -42,7 +45,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let config = config::load(&environment.defaults, &overrides)?;
     let session = Session { global, environment, config };
-    match command {
+    let done = match command {
+        Command::Shell(shell) => return session.shell(*shell),
         Command::Build(build) => session.build(*build),
         Command::Validate { spec, schema_only, strict, list_warnings } => {
             session.validate(&spec, schema_only, strict, list_warnings)
@@ -52,7 +56,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Cache { command } => cache::run(&session.config, command),
         Command::Provider { command: ProviderCommand::List } => session.list_providers(),
         Command::Schema { .. } | Command::Doctor => Ok(()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn schema(of: SchemaOf) -> Result<(), Error> {
@@ -89,6 +94,7 @@ impl Session {
             interrupted: interrupt::watch()?,
             source_date_epoch: self.environment.source_date_epoch,
             proxies: self.environment.proxies.clone(),
+            visit: None,
         })
     }
 
@@ -116,6 +122,20 @@ impl Session {
             request.reporter.report(&event);
         }
         Ok(())
+    }
+
+    fn shell(&self, typed: ShellArguments) -> Result<ExitCode, Error> {
+        let options = BuildOptions {
+            last_stage: Some(typed.stage),
+            locked: typed.locked,
+            offline: typed.offline,
+            rung: typed.rung,
+            ..BuildOptions::default()
+        };
+        let visit = Visit { argv: typed.command, term: self.environment.term.clone() };
+        let request = BuildRequest { visit: Some(visit.clone()), ..self.request(typed.spec, options)? };
+        let code = shell::run(&request, &visit)?;
+        Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }
 
     fn lock(&self, spec: PathBuf, offline: bool) -> Result<(), Error> {

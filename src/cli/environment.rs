@@ -29,6 +29,8 @@ pub struct Environment {
     pub source_date_epoch: Option<i64>,
     /// Proxies, by the variables that curl reads and most programs follow.
     pub proxies: Proxies,
+    /// The kind of terminal, `$TERM`.
+    pub term: Option<String>,
 }
 
 impl Environment {
@@ -61,7 +63,13 @@ impl Environment {
             https: either("https_proxy", "HTTPS_PROXY").or_else(|| either("all_proxy", "ALL_PROXY")),
             except: either("no_proxy", "NO_PROXY"),
         };
-        Ok(Self { current_directory, defaults: defaults(&get, is_root), source_date_epoch, proxies })
+        Ok(Self {
+            current_directory,
+            defaults: defaults(&get, is_root),
+            source_date_epoch,
+            proxies,
+            term: text("TERM"),
+        })
     }
 }
 

@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
     // A wrong command line ends here, with exit code 2 and clap's own words.
     let arguments = Arguments::parse();
     match commands::run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // An error that cannot be shown still has its exit code.
             let _ = report::write_error(&mut stderr().lock(), &error);

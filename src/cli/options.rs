@@ -10,6 +10,7 @@ use std::time::Duration;
 use providers::fetch::Proxies;
 
 use crate::config::Config;
+use crate::context::Visit;
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::spec::ResolvedSpec;
@@ -34,6 +35,8 @@ pub struct BuildRequest {
     pub source_date_epoch: Option<i64>,
     /// Proxies of the environment.
     pub proxies: Proxies,
+    /// Who wants to look at a step that fails, if anybody does.
+    pub visit: Option<Visit>,
 }
 
 /// What the command line asked of a build.

@@ -30,6 +30,11 @@ pub struct Tail {
 }
 
 impl Tail {
+    /// The step that ran last.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
     /// Takes note of an event.
     pub fn note(&mut self, event: &Event<'_>) {
         match event {
@@ -49,7 +54,14 @@ impl Tail {
 }
 
 /// The error that a person reads.
-pub fn explain(origin: &Origin, session: &Session, error: sandbox::Error, tail: &Tail, kept: Option<PathBuf>) -> Error {
+pub fn explain(
+    origin: &Origin,
+    session: &Session,
+    error: sandbox::Error,
+    tail: &Tail,
+    kept: Option<PathBuf>,
+    shell: &str,
+) -> Error {
     let status = match &error {
         sandbox::Error::Cancelled => return Error::interrupted(),
         sandbox::Error::Command { status, .. } => *status,
@@ -84,6 +96,7 @@ pub fn explain(origin: &Origin, session: &Session, error: sandbox::Error, tail: 
     if matches!(origin, Origin::Script(_)) {
         hint.push_str("\n      run the same build again to run this script again: all that came before it is kept");
     }
+    hint.push_str(&format!("\n      `{shell}` opens a shell just before that command"));
     match kept {
         Some(path) => hint.push_str(&format!("\n      its files are kept in {}", path.display())),
         None => hint.push_str("\n      --keep-temp keeps its files, -v shows all it prints"),

@@ -16,10 +16,13 @@ mod plan;
 mod registry;
 mod rules;
 mod scaffold;
+mod scripts;
 mod segment;
 mod settled;
 mod step;
+mod terminal;
 mod unpack;
+mod visit;
 
 use layers::Stack;
 use providers::deb::Aliases;
@@ -29,6 +32,7 @@ pub use initramfs::follow;
 pub use materialise::materialise;
 pub use step::{Work, run_step};
 pub use unpack::Unpacked;
+pub use visit::enter;
 
 use ownership::Ownership;
 use unpack::unpack_ahead;

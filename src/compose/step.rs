@@ -8,6 +8,7 @@ use sandbox::{Event, Session, Step};
 
 use super::capture::capture;
 use super::failure;
+use super::visit::enter;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 
@@ -92,7 +93,14 @@ pub fn run_noted_step(
         Ok(captured) => captured,
         Err(error) => {
             let kept = cx.keep_temp.then(|| staging.keep());
-            return Err(failure::explain(&work.origin, &session, error, &tail, kept));
+            let failed = matches!(error, sandbox::Error::Command { .. });
+            let told = failure::explain(&work.origin, &session, error, &tail, kept, &cx.shell_command);
+            if let Some(visit) = cx.visit.as_ref().filter(|_| failed) {
+                cx.reporter.warn(&format!("{title}: {told}"));
+                let before = session.steps.get(..tail.step()).unwrap_or_default().to_vec();
+                enter(cx, before, visit)?;
+            }
+            return Err(told);
         }
     };
     let target = cx.store.stage().to("make a work directory")?;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # End-to-end benchmark: image-composer against mmdebstrap + mke2fs -d + qemu-img convert, on the same package
-# set (the lock's names and versions) and machine, package caches warm in both, runs interleaved; on disk and on
-# tmpfs, on the rungs userns-single and userns.
+# set (the lock's names and versions) and machine, package caches warm in both, runs interleaved (so are the disk
+# and the tmpfs), on the rungs userns-single and userns.
 #
 #     tests/bench/end-to-end.sh [RUNS]        (as root; the program runs as ordinary users it makes)
 #
@@ -46,7 +46,16 @@ timed() { # NAME COMMAND…
   echo "$place $name: $(tail -1 "times.$name") s"
 }
 build() { ic "$1" build "$2" --locked --force --rung "$1" "${@:3}" >/dev/null; }
-no_layers() { rm -rf "$place/$1/.cache/image-composer/cache/store" "$place/$1/output"; }
+# The store of the last run is put aside, not deleted: for a minute ext4 without a journal looks at every inode that
+# was deleted before it takes a new one, and the next run would be measured with that.
+no_layers() {
+  local kept="$place/old/$((kept_count += 1))"
+  mkdir -p "$kept"
+  for old in "$place/$1/.cache/image-composer/cache/store" "$place/$1/output"; do
+    [ ! -e "$old" ] || mv "$old" "$kept/"
+  done
+}
+kept_count=0
 cold() { build "$1" spec.yml --no-image-cache; }
 line() { build "$1" spec.yml --no-image-cache; }
 more() { build "$1" more.yml --no-image-cache; }
@@ -91,10 +100,10 @@ prepare() {
     while read -r sum name; do cp "$(find "$place/userns/.cache" -path "*sha256/$sum" | head -1)" "debs/$name"; done
 }
 
-table=$'| place | rung | case | median s | of mmdebstrap\'s chain |\n|---|---|---|---|---|\n'
-for place in $places; do
-  prepare
-  for _ in $(seq "$runs"); do
+for place in $places; do prepare; done
+for _ in $(seq "$runs"); do
+  for place in $places; do
+    cd "$place"
     timed peer peer
     for rung in userns-single userns; do
       no_layers $rung
@@ -107,6 +116,11 @@ for place in $places; do
       rm -rf "$place/$rung/.cache/image-composer/cache/images"
     done
   done
+done
+
+table=$'| place | rung | case | median s | of mmdebstrap\'s chain |\n|---|---|---|---|---|\n'
+for place in $places; do
+  cd "$place"
   base=$(median peer)
   table+="| $place | | mmdebstrap, mke2fs, qemu-img | $base | 1 |"$'\n'
   for rung in userns-single userns; do
@@ -116,7 +130,7 @@ for place in $places; do
     done
     table+="| $place | $rung | peak memory, all processes | $(peak $rung) MiB | |"$'\n'
   done
-  cd /
-  rm -rf "$place"
 done
+cd /
+for place in $places; do rm -rf "$place"; done
 printf '\n%s' "$table"

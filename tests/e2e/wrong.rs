@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod case;
 mod ends;
+mod look;
 mod packages;
 mod scripts;
 pub mod server;

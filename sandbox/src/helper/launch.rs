@@ -255,17 +255,26 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
         env.push(c_string(format!("IMAGE_ROOT={}", crate::session::HOST_VIEW_IMAGE).as_bytes())?);
     }
     rustix::process::setsid().doing(doing, || "setsid".into())?;
-    let null;
-    let stdin = match &streams.stdin {
-        Some(fd) => fd,
-        None => {
-            null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-                .doing(doing, || "open(/dev/null)".into())?;
-            &null
+    if command.terminal {
+        // The helper's standard output; see `Helper::start_at`.
+        let terminal = rustix::stdio::stdout();
+        rustix::process::ioctl_tiocsctty(terminal).doing(doing, || "ioctl(TIOCSCTTY)".into())?;
+        for number in [0, 2] {
+            sys::place_fd(terminal, number).doing(doing, || format!("dup2(_, {number})"))?;
         }
-    };
-    for (number, fd) in [(0, stdin), (1, &streams.out), (2, &streams.err)] {
-        sys::place_fd(fd.as_fd(), number).doing(doing, || format!("dup2(_, {number})"))?;
+    } else {
+        let null;
+        let stdin = match &streams.stdin {
+            Some(fd) => fd,
+            None => {
+                null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+                    .doing(doing, || "open(/dev/null)".into())?;
+                &null
+            }
+        };
+        for (number, fd) in [(0, stdin), (1, &streams.out), (2, &streams.err)] {
+            sys::place_fd(fd.as_fd(), number).doing(doing, || format!("dup2(_, {number})"))?;
+        }
     }
     sys::close_from_on_exec(3).doing(doing, || "close_range(3, CLOEXEC)".into())?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
