@@ -49,13 +49,13 @@ build() { ic "$1" build "$2" --locked --force --rung "$1" "${@:3}" >/dev/null; }
 # The store of the last run is put aside, not deleted: for a minute ext4 without a journal looks at every inode that
 # was deleted before it takes a new one, and the next run would be measured with that.
 no_layers() {
-  local kept="$place/old/$((kept_count += 1))"
-  mkdir -p "$kept"
+  local kept
+  mkdir -p "$place/old"
+  kept=$(mktemp -d "$place/old/XXXXXX")
   for old in "$place/$1/.cache/image-composer/cache/store" "$place/$1/output"; do
     [ ! -e "$old" ] || mv "$old" "$kept/"
   done
 }
-kept_count=0
 cold() { build "$1" spec.yml --no-image-cache; }
 line() { build "$1" spec.yml --no-image-cache; }
 more() { build "$1" more.yml --no-image-cache; }
