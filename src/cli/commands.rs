@@ -29,11 +29,8 @@ struct Session {
 /// Those of the command.
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let Arguments { global, command } = arguments;
-    // The schema and the state of the machine are told whatever the configuration says.
-    match &command {
-        Command::Schema { of } => return schema(*of).map(|()| ExitCode::SUCCESS),
-        Command::Doctor => return doctor::run().map(|()| ExitCode::SUCCESS),
-        _ => {}
+    if let Command::Schema { of } = &command {
+        return schema(*of).map(|()| ExitCode::SUCCESS);
     }
     let environment = Environment::read()?;
     let absolute = |path: &Option<PathBuf>| path.as_ref().map(|path| environment.current_directory.join(path));
@@ -43,7 +40,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         work_dir: absolute(&global.work_dir),
         log_level: global.log_level(),
     };
-    let config = config::load(&environment.defaults, &overrides)?;
+    let config = config::load(&environment.defaults, &overrides);
+    if let Command::Doctor = command {
+        // What the machine allows is told whatever the configuration says.
+        doctor::run(config.as_ref().ok())?;
+        return config.map(|_| ExitCode::SUCCESS);
+    }
+    let config = config?;
     let session = Session { global, environment, config };
     let done = match command {
         Command::Shell(shell) => return session.shell(*shell),

@@ -3,6 +3,7 @@
 
 mod build;
 mod distributions;
+mod doctor;
 mod fidelity;
 mod machine;
 mod support;

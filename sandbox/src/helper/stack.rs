@@ -6,7 +6,7 @@ use crate::error::Fault;
 use crate::session::{Limits, Session};
 use crate::supervisor::Supervisor;
 use crate::supervisor::ledger::Entry;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags, open, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
@@ -92,22 +92,10 @@ impl Room {
             generation: 0,
             groups: Vec::new(),
         };
-        if !room.carries_upper() {
+        if crate::place::carries_upper(&room.scratch).is_err() {
             room.move_to_memory()?;
         }
         Ok(room)
-    }
-
-    /// Whether the scratch directory's file system can hold an upper: attributes, and the
-    /// character device 0:0 that stands for a deletion (refused on an overlay).
-    fn carries_upper(&self) -> bool {
-        let probe = self.scratch.join("probe");
-        let made = rustix::fs::mknodat(CWD, &probe, FileType::CharacterDevice, Mode::empty(), 0);
-        let removed = fs::remove_file(&probe);
-        let attribute = c"user.overlay.probe";
-        let set = rustix::fs::setxattr(&self.upper, attribute, b"y", XattrFlags::empty());
-        let _ = rustix::fs::removexattr(&self.upper, attribute);
-        made.is_ok() && removed.is_ok() && set.is_ok()
     }
 
     /// Puts upper and work on a bounded tmpfs; changed files are copied out at the end.
