@@ -17,6 +17,7 @@ use crate::cli::options::BuildRequest;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
+use crate::explain::quoted;
 use crate::machine::{Machine, ProviderSettings};
 use crate::progress::Reporter;
 use crate::spec::ResolvedSpec;
@@ -79,10 +80,20 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
     })
 }
 
-/// What to type for a shell at the step that fails.
+/// What to type for a shell at the step that fails: with the same lock, configuration and rung.
+/// Empty where one opens anyway.
 fn shell_command(request: &BuildRequest) -> String {
-    let locked = if request.options.locked { " --locked" } else { "" };
-    format!("image-composer shell{locked} {}", request.spec_path.display())
+    if request.visit.is_some() {
+        return String::new();
+    }
+    let mut words = vec!["image-composer".to_owned(), "shell".to_owned()];
+    words.extend(request.places.iter().map(|word| quoted(word)));
+    for (word, is_typed) in [("--locked", request.options.locked), ("--offline", request.options.offline)] {
+        words.extend(is_typed.then(|| word.to_owned()));
+    }
+    words.extend(request.options.rung.iter().flat_map(|rung| ["--rung".to_owned(), quoted(rung)]));
+    words.push(quoted(&request.spec_path.to_string_lossy()));
+    words.join(" ")
 }
 
 /// Empties what killed sessions left in the store: on the rung `userns` it belongs to ids that only

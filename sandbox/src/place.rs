@@ -37,24 +37,23 @@ pub struct Place {
 pub fn look_at(directory: &Path) -> Result<Place, std::io::Error> {
     let magic = rustix::fs::statfs(directory)?.f_type as i64;
     let known = KINDS.iter().find(|(number, _)| *number == magic).map(|(_, name)| (*name).to_owned());
-    Ok(Place {
-        kind: known.unwrap_or_else(|| format!("file system {magic:#x}")),
-        refused: carries_upper(directory).err(),
-    })
+    let kind = known.unwrap_or_else(|| format!("file system {magic:#x}"));
+    let own = format!(".image-composer-{}", rustix::process::getpid().as_raw_pid());
+    match carries_upper(&directory.join(own)) {
+        // Nothing was tried: it is not the file system that refused.
+        Err((_, errno @ (Errno::ACCESS | Errno::ROFS))) => Err(errno.into()),
+        tried => Ok(Place { kind, refused: tried.err().map(|(what, errno)| format!("{what}: {errno}")) }),
+    }
 }
 
-/// Whether a directory can hold an upper: attributes, and the character device 0:0 that stands for
-/// a deletion (refused on an overlay). The error is a sentence without a beginning.
-pub(crate) fn carries_upper(directory: &Path) -> Result<(), String> {
-    let probe = directory.join("probe");
-    let tried = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
-    rustix::fs::mknodat(CWD, &probe, FileType::CharacterDevice, Mode::empty(), 0)
-        .map_err(tried("no deletion can be marked in it"))?;
-    let set = fs::remove_file(&probe).and_then(|()| fs::create_dir(&probe)).map_err(|error| error.to_string());
-    let set = set.and_then(|()| {
-        rustix::fs::setxattr(&probe, c"user.overlay.probe", b"y", XattrFlags::empty())
-            .map_err(tried("it has no user attributes"))
-    });
-    let _ = fs::remove_dir(&probe);
-    set
+/// Whether the directory around a path that does not exist can hold an upper: attributes, and the
+/// character device 0:0 that stands for a deletion (refused on an overlay). Otherwise what it cannot.
+pub(crate) fn carries_upper(probe: &Path) -> Result<(), (&'static str, Errno)> {
+    rustix::fs::mknodat(CWD, probe, FileType::CharacterDevice, Mode::empty(), 0)
+        .map_err(|errno| ("no deletion can be marked in it", errno))?;
+    let io = |error: &std::io::Error| ("it cannot be written", Errno::from_io_error(error).unwrap_or(Errno::IO));
+    fs::remove_file(probe).and_then(|()| fs::create_dir(probe)).map_err(|error| io(&error))?;
+    let set = rustix::fs::setxattr(probe, c"user.overlay.probe", b"y", XattrFlags::empty());
+    let _ = fs::remove_dir(probe);
+    set.map_err(|errno| ("it has no user attributes", errno))
 }

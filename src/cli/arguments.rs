@@ -49,6 +49,15 @@ pub struct Global {
 }
 
 impl Global {
+    /// The options, as typed, that say which configuration and which places are used.
+    pub fn places(&self) -> Vec<String> {
+        let typed = [("--config", &self.config), ("--work-dir", &self.work_dir), ("--cache-dir", &self.cache_dir)];
+        let words = |(option, path): (&str, &Option<PathBuf>)| {
+            path.iter().flat_map(|path| [option.to_owned(), path.to_string_lossy().into_owned()]).collect::<Vec<_>>()
+        };
+        typed.into_iter().flat_map(words).collect()
+    }
+
     /// The log level that the command line asks for.
     pub fn log_level(&self) -> Option<LogLevel> {
         match (self.verbose, self.quiet) {
@@ -242,7 +251,7 @@ pub struct ShellArguments {
     /// The build specification
     #[arg(value_name = "SPEC")]
     pub spec: PathBuf,
-    /// Run this instead of a shell, and end with its exit code
+    /// Run this instead of a shell, and end with its exit code; off a terminal its input is empty
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
     /// The stage: compose or configuration

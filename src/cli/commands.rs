@@ -32,7 +32,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     if let Command::Schema { of } = &command {
         return schema(*of).map(|()| ExitCode::SUCCESS);
     }
-    let environment = Environment::read()?;
+    let environment = match Environment::read() {
+        Err(error) if matches!(command, Command::Doctor) => {
+            doctor::run(None)?;
+            return Err(error);
+        }
+        other => other?,
+    };
     let absolute = |path: &Option<PathBuf>| path.as_ref().map(|path| environment.current_directory.join(path));
     let overrides = Overrides {
         file: global.config.clone(),
@@ -97,6 +103,7 @@ impl Session {
             interrupted: interrupt::watch()?,
             source_date_epoch: self.environment.source_date_epoch,
             proxies: self.environment.proxies.clone(),
+            places: self.global.places(),
             visit: None,
         })
     }

@@ -58,9 +58,9 @@ fn said_of(places: &[(&str, &Path)]) -> String {
             Ok(Place { kind, refused: Some(why) }) => writeln!(
                 text,
                 "  note {kind} cannot hold what the sandbox changes ({why}): it is kept in memory, 4 GiB at most\n         \
-                 --work-dir or core.work_dir: a directory on ext4, xfs, btrfs or tmpfs"
+                 --work-dir or core.work_dir: a directory on ext4, xfs or btrfs (tmpfs from Linux 6.6 on)"
             ),
-            Err(error) => writeln!(text, "  FAIL {error}"),
+            Err(error) => writeln!(text, "  FAIL {}: {error}", there.display()),
         };
     }
     text

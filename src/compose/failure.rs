@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use sandbox::{Event, Session, Step};
 
 use crate::error::Error;
+use crate::explain::quoted;
 
 /// Lines of output shown with a failure.
 const TAIL_LINES: usize = 20;
@@ -96,7 +97,9 @@ pub fn explain(
     if matches!(origin, Origin::Script(_)) {
         hint.push_str("\n      run the same build again to run this script again: all that came before it is kept");
     }
-    hint.push_str(&format!("\n      `{shell}` opens a shell just before that command"));
+    if !shell.is_empty() {
+        hint.push_str(&format!("\n      `{shell}` opens a shell just before that command"));
+    }
     match kept {
         Some(path) => hint.push_str(&format!("\n      its files are kept in {}", path.display())),
         None => hint.push_str("\n      --keep-temp keeps its files, -v shows all it prints"),
@@ -106,10 +109,5 @@ pub fn explain(
 
 /// A command as a line for a shell.
 fn line(command: &sandbox::Command) -> String {
-    let words = command.argv.iter().map(|word| {
-        let word = String::from_utf8_lossy(word);
-        let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:+,@%".contains(c));
-        if plain { word.into_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-    });
-    words.collect::<Vec<_>>().join(" ")
+    command.argv.iter().map(|word| quoted(&String::from_utf8_lossy(word))).collect::<Vec<_>>().join(" ")
 }

@@ -24,6 +24,7 @@ const COPIED: [&[u8]; 3] = [b"usr/bin/", b"usr/sbin/", b"usr/lib/"];
 /// What a ramdisk follows that is made of one tree.
 pub struct Followed<'a> {
     inputs: &'a [PathPattern],
+    deferred: &'a str,
     tree: &'a Tree,
     words: BTreeSet<Vec<u8>>,
 }
@@ -44,7 +45,7 @@ impl<'a> Followed<'a> {
                 words.extend(words_of(&text).into_iter().map(<[u8]>::to_vec));
             }
         }
-        Ok(Self { inputs: &facts.inputs, tree: stack.tree(), words })
+        Ok(Self { inputs: &facts.inputs, deferred: &facts.deferred, tree: stack.tree(), words })
     }
 
     /// Whether a change at a path may change the ramdisk.
@@ -57,13 +58,18 @@ impl<'a> Followed<'a> {
             || (within(&COPIED) && self.tree.get(path).is_some())
     }
 
-    /// The first file of a package that the ramdisk may depend on.
-    pub fn concerned_by<'p>(&self, package: &'p Unpacked) -> Option<&'p TreePath> {
+    /// Why the ramdisk may depend on a package, if it may: a file, or a script that asks for a new one.
+    pub fn concerned_by(&self, package: &Unpacked) -> Option<String> {
+        let command = self.deferred.rsplit('/').next().unwrap_or_default().as_bytes();
+        let asks = |bytes: &[u8]| bytes.windows(command.len().max(1)).any(|window| window == command);
+        if let Some((script, _)) = package.note.control.files.iter().find(|(_, file)| asks(&file.bytes)) {
+            return Some(format!("its {script} names {}", self.deferred));
+        }
         let files = package.layer.layer.changes.iter().filter_map(|(path, change)| match change {
             Change::Set(entry) if !entry.is_directory() => Some(path),
             _ => None,
         });
-        files.into_iter().find(|path| self.is_concerned(path))
+        files.into_iter().find(|path| self.is_concerned(path)).map(|path| format!("it brings {path}"))
     }
 
     /// The first file on which the ramdisk may depend and which is not as it was.
@@ -117,6 +123,7 @@ mod tests {
         let before = tree(&BEFORE);
         let followed = Followed {
             inputs: &inputs,
+            deferred: "update-initramfs",
             tree: &before,
             words: words_of(b"zstd").into_iter().map(<[u8]>::to_vec).collect(),
         };

@@ -193,7 +193,7 @@ impl Groups<'_> {
             };
             let printed = |step: &Step| matches!(step, Step::Run(command) if command.argv.last().is_some_and(|w| w == PRINTED.as_bytes()));
             let note = steps.iter().position(printed);
-            Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note })
+            Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note, tentative: segment.watched })
         })?;
         match segment.prints_rules() {
             true => Rules::printed(&note),

@@ -32,8 +32,8 @@ pub fn make_beside(
     let before = stack.clone();
     let followed = Followed::read(&distro.initramfs, &before)?;
     let waits = to_come.iter().find_map(|package| Some((package, followed.concerned_by(package)?)));
-    if let Some((package, path)) = waits {
-        tracing::debug!("the initial ramdisk waits for {}, which brings {path}", package.package.name);
+    if let Some((package, why)) = waits {
+        tracing::debug!("the initial ramdisk waits for {}: {why}", package.package.name);
         work(stack)?;
         return make(cx, distro, stack);
     }
@@ -111,7 +111,7 @@ fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLa
                 .collect();
             steps.push(Step::Run(command(&argv, epoch)));
         }
-        Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note: None })
+        Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note: None, tentative: false })
     })?;
     Ok(stack.layers().last().cloned())
 }

@@ -11,6 +11,7 @@ use super::failure;
 use super::visit::enter;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
+use crate::explain::chain;
 
 /// What a step is, apart from its key.
 pub struct Work {
@@ -22,6 +23,8 @@ pub struct Work {
     pub hold: Vec<Staging>,
     /// The step whose output is kept beside the layer.
     pub note: Option<usize>,
+    /// Whether it is done in another way should it fail, so that nobody needs to look.
+    pub tentative: bool,
 }
 
 /// Runs a step on a stack, or takes its layer from the store, and puts the layer on top.
@@ -93,12 +96,15 @@ pub fn run_noted_step(
         Ok(captured) => captured,
         Err(error) => {
             let kept = cx.keep_temp.then(|| staging.keep());
-            let failed = matches!(error, sandbox::Error::Command { .. });
+            let failed = matches!(error, sandbox::Error::Command { .. }) && !work.tentative;
             let told = failure::explain(&work.origin, &session, error, &tail, kept, &cx.shell_command);
             if let Some(visit) = cx.visit.as_ref().filter(|_| failed) {
-                cx.reporter.warn(&format!("{title}: {told}"));
+                let hint = told.hint_text().unwrap_or_default();
+                cx.reporter.warn(&format!("{title}: {}\n      {hint}", chain(&told)));
                 let before = session.steps.get(..tail.step()).unwrap_or_default().to_vec();
-                enter(cx, before, visit)?;
+                if let Err(error) = enter(cx, before, visit) {
+                    cx.reporter.warn(&chain(&error));
+                }
             }
             return Err(told);
         }

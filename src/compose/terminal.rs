@@ -1,7 +1,7 @@
 //! A pseudo-terminal between the user's terminal and a command in the sandbox, so that nothing
 //! inside can type into the user's own (ioctl_tty(2), TIOCSTI).
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,6 +78,7 @@ fn pass_keys(outer: &OwnedFd, over: &AtomicBool) {
             Err(_) => return,
         }
         match rustix::io::read(input, &mut block) {
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Ok(0) | Err(_) => return,
             Ok(count) => {
                 let mut rest = block.get(..count).unwrap_or_default();
@@ -94,16 +95,25 @@ fn pass_keys(outer: &OwnedFd, over: &AtomicBool) {
 }
 
 /// From the command to the user, until nobody inside has the terminal open (EIO, as pty(7) has it).
+/// What the user's end does not take is lost, so that nobody inside waits for it.
 fn pass_output(outer: &OwnedFd) {
     let mut block = [0u8; BLOCK];
     loop {
         match rustix::io::read(outer, &mut block) {
             Ok(0) => return,
             Ok(count) => {
-                let mut out = io::stdout().lock();
-                let passed = out.write_all(block.get(..count).unwrap_or_default()).and_then(|()| out.flush());
-                if passed.is_err() {
-                    return;
+                let mut rest = block.get(..count).unwrap_or_default();
+                while !rest.is_empty() {
+                    match rustix::io::write(stdout(), rest) {
+                        Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                        Err(rustix::io::Errno::INTR) => {}
+                        // Somebody else has made the user's terminal so.
+                        Err(rustix::io::Errno::AGAIN) => {
+                            let output = stdout();
+                            let _ = poll(&mut [PollFd::new(&output, PollFlags::OUT)], Some(&LOOK));
+                        }
+                        Err(_) => break,
+                    }
                 }
             }
             Err(rustix::io::Errno::INTR) => {}

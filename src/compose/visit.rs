@@ -36,8 +36,16 @@ pub fn enter(cx: &Context, mut steps: Vec<Step>, visit: &Visit) -> Result<i32, E
     command.ok = (1..=255).collect();
     command.terminal = on_terminal;
     if !on_terminal && visit.argv.is_empty() {
+        if stdin().is_terminal() {
+            return Err(Error::usage("the standard output is no terminal to open a shell on")
+                .hint("give a command (`shell SPEC -- COMMAND`), or commands on the standard input"));
+        }
         stdin().lock().take(INPUT_MAX).read_to_end(&mut command.stdin).to("read the standard input")?;
+        if command.stdin.len() as u64 == INPUT_MAX {
+            return Err(Error::usage(format!("the standard input is longer than {} MiB", INPUT_MAX >> 20)));
+        }
     }
+    cx.reporter.give_way();
     steps.push(Step::Run(command));
     let staging = cx.work.stage().to("make a work directory")?;
     let session = Session {

@@ -91,7 +91,7 @@ fn in_image(
         let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
         steps.extend(materialise(stack));
         steps.extend(commands);
-        Ok(Work { origin: failure::Origin::Configuration, steps, hold: Vec::new(), note: None })
+        Ok(Work { origin: failure::Origin::Configuration, steps, hold: Vec::new(), note: None, tentative: false })
     })
 }
 

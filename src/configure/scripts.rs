@@ -51,7 +51,13 @@ pub fn run(
         let argv = interpreter(&bytes);
         let hold = cx.work.stage().to("make a work directory")?;
         let steps = Run { cx, script, position, spec_directory, stack, top: hold.path() }.steps(&bytes, argv)?;
-        Ok(Work { origin: failure::Origin::Script(script.path.clone()), steps, hold: vec![hold], note: None })
+        Ok(Work {
+            origin: failure::Origin::Script(script.path.clone()),
+            steps,
+            hold: vec![hold],
+            note: None,
+            tentative: false,
+        })
     });
     ran.map_err(|error| {
         // Found by running it once more with the shell's trace on: the first run is never traced,

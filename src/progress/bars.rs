@@ -65,6 +65,15 @@ impl Bars {
 }
 
 impl Reporter for Bars {
+    fn give_way(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = std::mem::take(&mut state.tasks).into_values();
+        for bar in tasks.chain(state.stage.take().map(|(bar, _)| bar)) {
+            self.remove(&bar);
+        }
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
     fn report(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_shown = Level::Info.is_told_at(self.level);

@@ -169,6 +169,9 @@ pub trait Reporter: Send + Sync {
     /// Takes one event.
     fn report(&self, event: &Event<'_>);
 
+    /// Somebody else has the terminal from now on, to the end of the program.
+    fn give_way(&self) {}
+
     /// A stage begins.
     fn stage_started(&self, stage: Stage) {
         self.report(&Event::StageStarted { stage: stage.as_str() });

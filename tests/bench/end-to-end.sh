@@ -35,7 +35,7 @@ peer() { # mmdebstrap with its archive cache filled, then the file system and th
     --setup-hook="mkdir -p \"\$1/var/cache/apt/archives\"; cp -L $place/debs/*.deb \"\$1/var/cache/apt/archives/\"" \
     --keyring="$top/providers/data/keys/debian.asc" "$codename" peer.tar sources.list >peer.log 2>&1 ||
     { cat peer.log >&2; exit 1; }
-  mkdir peer.d && tar -C peer.d -xf peer.tar && mke2fs -q -t ext4 -d peer.d peer.raw 1500M && rm -rf peer.d
+  mkdir peer.d && tar -C peer.d -xf peer.tar && mke2fs -q -t ext4 -d peer.d peer.raw 1500M && mv peer.d "$(aside)/"
   qemu-img convert -O qcow2 peer.raw peer.qcow2
 }
 timed() { # NAME COMMAND…
@@ -46,12 +46,12 @@ timed() { # NAME COMMAND…
   echo "$place $name: $(tail -1 "times.$name") s"
 }
 build() { ic "$1" build "$2" --locked --force --rung "$1" "${@:3}" >/dev/null; }
-# The store of the last run is put aside, not deleted: for a minute ext4 without a journal looks at every inode that
+# The store of the last run and the peer's tree are put aside, not deleted: for a minute ext4 without a journal looks at every inode that
 # was deleted before it takes a new one, and the next run would be measured with that.
+aside() { mkdir -p "$place/old" && mktemp -d "$place/old/XXXXXX"; }
 no_layers() {
   local kept
-  mkdir -p "$place/old"
-  kept=$(mktemp -d "$place/old/XXXXXX")
+  kept=$(aside)
   for old in "$place/$1/.cache/image-composer/cache/store" "$place/$1/output"; do
     [ ! -e "$old" ] || mv "$old" "$kept/"
   done
@@ -104,6 +104,8 @@ for place in $places; do prepare; done
 for _ in $(seq "$runs"); do
   for place in $places; do
     cd "$place"
+    # In memory nothing is gained by keeping it.
+    [ "$(stat -f -c %T .)" != tmpfs ] || rm -rf old
     timed peer peer
     for rung in userns-single userns; do
       no_layers $rung

@@ -92,7 +92,7 @@ impl Room {
             generation: 0,
             groups: Vec::new(),
         };
-        if crate::place::carries_upper(&room.scratch).is_err() {
+        if crate::place::carries_upper(&room.scratch.join("probe")).is_err() {
             room.move_to_memory()?;
         }
         Ok(room)
