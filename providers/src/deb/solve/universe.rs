@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use crate::deb::Error;
 use crate::deb::control::{MultiArch, Package, Stanza, stanzas};
 use crate::deb::relation::{self, Alternative};
@@ -151,8 +153,11 @@ impl Universe {
             start: (part.as_ptr() as usize - text.as_ptr() as usize) as u32,
             length: part.len() as u32,
         };
-        for stanza in stanzas(text.as_bytes(), &what)? {
-            let package = Package::read(stanza, &what).map_err(|error| match error {
+        // Splitting is cheap; reading the fields is what takes time.
+        let stanzas: Vec<Stanza<'_>> = stanzas(text.as_bytes(), &what)?.collect();
+        let packages: Vec<_> = stanzas.par_iter().map(|stanza| Package::read(*stanza, &what)).collect();
+        for (stanza, package) in stanzas.into_iter().zip(packages) {
+            let package = package.map_err(|error| match error {
                 Error::Control { what, reason, .. } => {
                     let line = 1 + text[..span(stanza.as_str()).start as usize].matches('\n').count();
                     Error::Control { what, line, reason }
