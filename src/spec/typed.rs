@@ -76,8 +76,8 @@ record! {
         cache: BuildCache,
         /// The stages to run. Default: all.
         stages: Option<Located<Stages>>,
-        /// Whether scripts may reach the network while the image is built; what they fetch is not
-        /// in the lock, so the same bytes are not promised then. Default: `false`.
+        /// Whether scripts may reach the network while the image is built (`true` is refused so far); what
+        /// they fetch is not in the lock, so the same bytes are not promised then. Default: `false`.
         network: Option<bool>,
     }
 }
