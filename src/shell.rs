@@ -1,11 +1,8 @@
 //! A shell inside a tree of the build: after a stage, or at the step that fails on the way there.
 
-use layers::Stack;
-use sandbox::Step;
-
 use crate::build;
 use crate::cli::options::BuildRequest;
-use crate::compose::{enter, materialise};
+use crate::compose::{enter, mounted};
 use crate::context::Visit;
 use crate::error::Error;
 use crate::means;
@@ -35,12 +32,5 @@ pub fn run(request: &BuildRequest, visit: &Visit) -> Result<i32, Error> {
         _ => build::stage(cx, Stage::Configuration, || stages::configuration(&spec, composed, cx))?.0,
     };
     cx.reporter.info(&format!("in the tree after the stage '{last}'; changes are thrown away"));
-    enter(cx, steps(&stack), visit)
-}
-
-/// What shows a stack's tree.
-fn steps(stack: &Stack) -> Vec<Step> {
-    let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
-    steps.extend(materialise(stack));
-    steps
+    enter(cx, mounted(&stack, Vec::new()), visit)
 }

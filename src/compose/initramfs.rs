@@ -8,7 +8,7 @@ use sandbox::Step;
 use super::followed::Followed;
 use super::scaffold::scaffold;
 use super::unpack::Unpacked;
-use super::{Work, command, failure, materialise, run_step};
+use super::{Work, command, failure, mounted, run_step};
 use crate::boot::kernels;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
@@ -97,10 +97,7 @@ fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLa
     let mut stack = below.clone();
     run_step(cx, &distro.volatile, &mut stack, &key, "make the initial ramdisk", |stack| {
         let hold = cx.work.stage().to("make a work directory")?;
-        let mut lowers = stack.lower_directories();
-        lowers.push(scaffold(hold.path(), None)?);
-        let mut steps = vec![Step::Stack { lowers, keep: Vec::new() }];
-        steps.extend(materialise(stack));
+        let mut steps = mounted(stack, vec![scaffold(hold.path(), None)?]);
         for kernel in &found {
             let initrd = distro.boot.initrd.replace("{release}", &kernel.release);
             let argv: Vec<String> = distro

@@ -1,9 +1,20 @@
 //! Entering the sandbox: what plain files cannot say is made again on top of the mounted layers.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use layers::{Entry, Kind, Meta, Stack, Time, Tree, TreePath, needs_materialising};
 use sandbox::{Placed, Step};
+
+/// Steps that mount a stack, with these directories on top that are never part of it, and make it show
+/// its tree.
+pub fn mounted(stack: &Stack, above: Vec<PathBuf>) -> Vec<Step> {
+    let mut lowers = stack.lower_directories();
+    lowers.extend(above);
+    let mut steps = vec![Step::Stack { lowers, keep: Vec::new() }];
+    steps.extend(materialise(stack));
+    steps
+}
 
 /// Steps that make the mounted directories of a stack show what its tree says: deletions, foreign
 /// owners, special modes, devices, capabilities.

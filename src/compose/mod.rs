@@ -29,7 +29,7 @@ use providers::deb::Aliases;
 use providers::lock::Group;
 
 pub use initramfs::follow;
-pub use materialise::materialise;
+pub use materialise::mounted;
 pub use step::{Work, run_step};
 pub use unpack::Unpacked;
 pub use visit::enter;

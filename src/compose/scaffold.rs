@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, ResultExt};
 
 /// Nothing is started while an image is built (Debian's invoke-rc.d(8), policy-rc.d).
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
-/// The initial ramdisk is made once, at the end of compose.
+/// The initial ramdisk is made once, in a step of its own.
 const DEFERRED: &str = "#!/bin/sh\nexit 0\n";
 
 /// Where a package's control files wait for a preinst that runs before dpkg knows the package.

@@ -21,7 +21,7 @@ use providers::distro::VolatilePath;
 use sandbox::Step;
 
 use crate::boot::Identity;
-use crate::compose::{Work, failure, materialise, run_step};
+use crate::compose::{Work, failure, mounted, run_step};
 use crate::context::Context;
 use crate::draft::lay;
 use crate::error::Error;
@@ -88,8 +88,7 @@ fn in_image(
     commands: Vec<Step>,
 ) -> Result<(), Error> {
     run_step(cx, volatile, stack, key, title, |stack| {
-        let mut steps = vec![Step::Stack { lowers: stack.lower_directories(), keep: Vec::new() }];
-        steps.extend(materialise(stack));
+        let mut steps = mounted(stack, Vec::new());
         steps.extend(commands);
         Ok(Work { origin: failure::Origin::Configuration, steps, hold: Vec::new(), note: None, tentative: false })
     })

@@ -10,7 +10,7 @@ use providers::distro::VolatilePath;
 use sandbox::{Command, Step};
 
 use super::trace;
-use crate::compose::{Work, command_with, failure, materialise, run_step};
+use crate::compose::{Work, command_with, failure, mounted, run_step};
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
 use crate::spec::resolved::Script;
@@ -92,9 +92,9 @@ impl Run<'_> {
         let variables: BTreeMap<&str, String> =
             script.environment.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let variables: Vec<(&str, String)> = variables.into_iter().collect();
-        let mut lowers = self.stack.lower_directories();
+        let mut above = Vec::new();
         let run = if script.run_in_chroot {
-            argv.push(self.lay(bytes, &mut lowers)?);
+            argv.push(self.lay(bytes, &mut above)?);
             argv.extend(script.args.iter().cloned());
             Step::Run(command_with(&argv, cx.epoch(), &variables))
         } else {
@@ -106,14 +106,13 @@ impl Run<'_> {
             };
             Step::RunOnHost { command, directory: self.spec_directory.to_path_buf() }
         };
-        let mut steps = vec![Step::Stack { lowers, keep: Vec::new() }];
-        steps.extend(materialise(self.stack));
+        let mut steps = mounted(self.stack, above);
         steps.push(run);
         Ok(steps)
     }
 
-    /// Lays the script into a lower directory on top, and gives its path in the image.
-    fn lay(&self, bytes: &[u8], lowers: &mut Vec<PathBuf>) -> Result<String, Error> {
+    /// Lays the script into a directory above the stack, and gives its path in the image.
+    fn lay(&self, bytes: &[u8], above: &mut Vec<PathBuf>) -> Result<String, Error> {
         let name = Path::new(&self.script.path).file_name().map_or("script".into(), |name| name.to_string_lossy());
         let place = format!("{IN_IMAGE}/{:02}-{name}", self.position);
         let root = self.top.join("script");
@@ -125,7 +124,7 @@ impl Run<'_> {
         for path in [&root, &directory, &file] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(io)?;
         }
-        lowers.push(root);
+        above.push(root);
         Ok(format!("/{place}"))
     }
 }
