@@ -46,8 +46,8 @@ timed() { # NAME COMMAND…
   echo "$place $name: $(tail -1 "times.$name") s"
 }
 build() { ic "$1" build "$2" --locked --force --rung "$1" "${@:3}" >/dev/null; }
-# The store of the last run and the peer's tree are put aside, not deleted: for a minute ext4 without a journal looks at every inode that
-# was deleted before it takes a new one, and the next run would be measured with that.
+# The store of the last run and the peer's tree are put aside, not deleted: for a minute ext4 without a journal looks
+# at every inode that was deleted before it takes a new one, and the next run would be measured with that.
 aside() { mkdir -p "$place/old" && mktemp -d "$place/old/XXXXXX"; }
 no_layers() {
   local kept

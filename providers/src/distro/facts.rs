@@ -206,7 +206,7 @@ pub struct Initramfs {
     /// The command that makes it, run in the image; `{release}` stands for the kernel release and
     /// `{initrd}` for [`Boot::initrd`].
     pub command: Vec<String>,
-    /// The command that packages call to have it made, which waits until the end of compose.
+    /// The command that packages call to have it made, which does nothing while they are configured.
     pub deferred: String,
     /// Packages that it takes something of, where they are installed: they are configured with the
     /// kernel. `*` at either end stands for any text.

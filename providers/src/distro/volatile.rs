@@ -60,9 +60,7 @@ impl PathPattern {
             }
         }
     }
-}
 
-impl PathPattern {
     /// Whether a path matches, or a directory above it.
     pub fn covers(&self, path: &[u8]) -> bool {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
