@@ -9,7 +9,7 @@ use super::merged::{Merged, Shown, merge};
 use super::sweep;
 use crate::error::Fault;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, openat, statx,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, openat, statx,
     symlinkat, utimensat,
 };
 use rustix::io::Errno;
@@ -73,61 +73,100 @@ fn look(top: &OwnedFd, path: &Path) -> Result<Option<(Stamp, FileType)>, Fault> 
     }
 }
 
+/// Everything in the tree as it is now; the root is the empty path.
+type Now = BTreeMap<PathBuf, (Stamp, FileType)>;
+
+fn walk(top: &OwnedFd) -> Result<Now, Fault> {
+    let mut found = Now::new();
+    let mut left = vec![PathBuf::new()];
+    if let Some(root) = look(top, Path::new(""))? {
+        found.insert(PathBuf::new(), root);
+    }
+    while let Some(directory) = left.pop() {
+        let name = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
+        let call = || format!("open({})", directory.display());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(top, name, flags, Mode::empty()).doing(DOING, call)?;
+        for entry in Dir::read_from(&fd).doing(DOING, call)? {
+            let entry = entry.doing(DOING, call)?;
+            let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let Some(seen) = look(&fd, Path::new(name))? else { continue };
+            let path = directory.join(name);
+            if seen.1 == FileType::Directory {
+                left.push(path.clone());
+            }
+            found.insert(path, seen);
+        }
+    }
+    Ok(found)
+}
+
 impl Assembled {
     /// What differs, by path; without the directories in which only something below differs.
     pub(super) fn differences(&self, top: &OwnedFd) -> Result<BTreeMap<PathBuf, Difference>, Fault> {
+        let mut found = self.compare(&walk(top)?);
+        // The root is reported by its metadata.
+        found.remove(Path::new(""));
+        Ok(found)
+    }
+
+    fn compare(&self, now: &Now) -> BTreeMap<PathBuf, Difference> {
         let mut found = BTreeMap::new();
-        let mut replaced: BTreeSet<PathBuf> = BTreeSet::new();
-        for (path, _) in super::capture::entries(top)? {
-            let Some((now, kind)) = look(top, &path)? else { continue };
-            let before = self.stamps.get(&path);
-            if before == Some(&now) {
+        let mut replaced: BTreeSet<&Path> = BTreeSet::new();
+        for (path, (stamp, kind)) in now {
+            let before = self.stamps.get(path);
+            if before == Some(stamp) {
                 continue;
             }
-            let hides = before.is_some_and(|before| !before.is_same_file(&now));
-            if before.is_some() && (hides || kind != FileType::Directory) {
-                replaced.insert(path.clone());
+            let hides = before.is_some_and(|before| !before.is_same_file(stamp));
+            if before.is_some() && (hides || *kind != FileType::Directory) {
+                replaced.insert(path);
             }
-            found.insert(path, Difference::Changed { hides: hides && kind == FileType::Directory });
+            found.insert(path.clone(), Difference::Changed { hides: hides && *kind == FileType::Directory });
         }
-        for path in self.stamps.keys() {
-            let gone = look(top, path)?.is_none();
+        for path in self.stamps.keys().filter(|path| !now.contains_key(*path)) {
             // Below something that took a directory's place, and below what is gone itself, it goes without saying.
             let said = path
                 .ancestors()
                 .skip(1)
                 .any(|above| replaced.contains(above) || matches!(found.get(above), Some(Difference::Removed)));
-            if gone && !said {
+            if !said {
                 found.insert(path.clone(), Difference::Removed);
             }
         }
-        Ok(found)
+        found
     }
 
     /// Makes the tree show these layers, the bottom first, and keeps what steps have changed:
     /// files of layers that were not there before take the place of changed ones, unless kept.
     pub(super) fn stack(&mut self, top: &OwnedFd, lowers: &[PathBuf], keep: &BTreeSet<&[u8]>) -> Result<(), Fault> {
-        let mut changed = if self.lowers.is_empty() { BTreeMap::new() } else { self.differences(top)? };
+        let mut now = walk(top)?;
+        let mut changed = if self.lowers.is_empty() { BTreeMap::new() } else { self.compare(&now) };
         let known: BTreeSet<&PathBuf> = self.lowers.iter().collect();
         let added: Vec<bool> = lowers.iter().map(|lower| !known.contains(lower)).collect();
         let next = merge(lowers)?;
-        let mut fresh: BTreeSet<&Path> = BTreeSet::new();
+        // Entries put here, and directories that something was put into or taken out of.
+        let mut put_here: BTreeSet<&Path> = BTreeSet::new();
+        let mut stirred: BTreeSet<PathBuf> = BTreeSet::new();
         for (path, shown) in &next {
             let parent = path.parent().unwrap_or(Path::new(""));
-            if !path.as_os_str().is_empty() && !matches!(look(top, parent)?, Some((_, FileType::Directory))) {
+            let is_root = path.as_os_str().is_empty();
+            if !is_root && !matches!(now.get(parent), Some((_, FileType::Directory))) {
                 continue;
             }
-            let there = look(top, path)?.map(|(_, kind)| kind);
-            let was = self.shown.get(path);
+            let there = now.get(path).map(|(_, kind)| *kind);
             let is_new = added.get(shown.layer).copied().unwrap_or(false);
             let source = |of: &Shown, all: &[PathBuf]| all.get(of.layer).cloned();
-            let same = was.is_some_and(|was| source(was, &self.lowers) == source(shown, lowers));
+            let same = self.shown.get(path).is_some_and(|was| source(was, &self.lowers) == source(shown, lowers));
             let touched = changed.contains_key(path);
             let keeps = there.is_some() && touched && keep.contains(path.as_os_str().as_bytes());
             let is_directory = there == Some(FileType::Directory);
             let act = match there {
                 // As it was, or as a step left it; back with a directory that a step had removed.
-                _ if same => there.is_none() && fresh.contains(parent),
+                _ if same => there.is_none() && put_here.contains(parent),
                 None => is_new || !touched,
                 Some(_) if shown.kind == FileType::Directory => !touched,
                 Some(_) if is_directory => !touched && !holds_changes(path, &changed),
@@ -139,39 +178,47 @@ impl Assembled {
             let from = lowers.get(shown.layer).map(|lower| lower.join(path)).unwrap_or_default();
             put(top, path, &from, shown, there).doing(DOING, || format!("copy({})", from.display()))?;
             changed.remove(path);
-            if !is_directory {
-                fresh.insert(path);
+            if is_directory && shown.kind != FileType::Directory {
+                now.retain(|at, _| !at.starts_with(path));
+            }
+            now.insert(path.clone(), (Stamp::NONE, shown.kind));
+            if is_directory {
+                stirred.insert(path.clone());
+            } else {
+                put_here.insert(path);
+                stirred.insert(parent.to_owned());
             }
         }
         // What no layer has any more, and no step has changed.
         for path in self.shown.keys().rev().filter(|path| !next.contains_key(*path)) {
             let stays = changed.contains_key(path) || holds_changes(path, &changed);
-            if !stays && look(top, path)?.is_some() {
+            if !stays && now.remove(path).is_some() {
                 sweep::remove(top.as_fd(), path.as_os_str().as_bytes(), 0)
                     .doing(DOING, || format!("unlink({})", path.display()))?;
+                stirred.insert(path.parent().unwrap_or(Path::new("")).to_owned());
             }
         }
-        self.stamp(top, &next, &changed)?;
-        (self.shown, self.lowers) = (next, lowers.to_vec());
-        self.bytes = super::watch::bytes_below_at(top.as_fd());
-        settle_clock();
-        Ok(())
-    }
-
-    fn stamp(&mut self, top: &OwnedFd, shown: &Merged, changed: &BTreeMap<PathBuf, Difference>) -> Result<(), Fault> {
         let mut stamps = BTreeMap::new();
-        for (path, entry) in shown.iter().rev() {
-            // What was put into a directory moved its time.
-            if entry.kind == FileType::Directory && !changed.contains_key(path) {
-                set_time(top, path, entry).doing(DOING, || format!("utimensat({})", path.display()))?;
-            }
-            let stamp = match changed.get(path) {
-                Some(_) => self.stamps.get(path).copied().unwrap_or(Stamp::NONE),
-                None => look(top, path)?.map_or(Stamp::NONE, |(stamp, _)| stamp),
+        for (path, entry) in next.iter().rev() {
+            let is_stirred =
+                stirred.contains(path) || (put_here.contains(&**path) && entry.kind == FileType::Directory);
+            let stamp = match (changed.contains_key(path), now.get(path)) {
+                (true, _) => self.stamps.get(path).copied().unwrap_or(Stamp::NONE),
+                (false, None) => Stamp::NONE,
+                (false, Some((stamp, _))) if !is_stirred && *stamp != Stamp::NONE => *stamp,
+                (false, Some(_)) => {
+                    if is_stirred {
+                        set_time(top, path, entry).doing(DOING, || format!("utimensat({})", path.display()))?;
+                    }
+                    look(top, path)?.map_or(Stamp::NONE, |(stamp, _)| stamp)
+                }
             };
             stamps.insert(path.clone(), stamp);
         }
-        self.stamps = stamps;
+        drop((put_here, stirred));
+        (self.shown, self.stamps, self.lowers) = (next, stamps, lowers.to_vec());
+        self.bytes = super::watch::bytes_below_at(top.as_fd());
+        settle_clock();
         Ok(())
     }
 
