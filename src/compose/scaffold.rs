@@ -81,3 +81,45 @@ fn write(root: &Path, path: &str, bytes: &[u8], mode: u32, below: &Tree) -> Resu
     fs::write(&host, bytes).map_err(io)?;
     fs::set_permissions(&host, fs::Permissions::from_mode(mode)).map_err(io)
 }
+
+#[cfg(test)]
+mod tests {
+    use layers::{Content, Entry, Meta};
+
+    use super::*;
+
+    #[test]
+    fn a_file_stands_only_where_its_package_is_and_changes_no_directory() {
+        let conf = ScaffoldFile {
+            path: "/etc/tool/conf.d/here.conf".into(),
+            package: "tool".into(),
+            text: "make = no\n".into(),
+            why: "a test".into(),
+        };
+        let files = [conf];
+        let mut tree = Tree::default();
+        assert!(wanted(&files, &tree).unwrap().is_empty());
+        let mut lay = |path: &str, directory_mode: u32| {
+            let path = TreePath::new(path).unwrap();
+            let meta = Meta { mode: directory_mode, ..Meta::default() };
+            tree.create_directories(&path.parent().unwrap(), &meta).unwrap();
+            tree.insert(path, Entry::file(Content::of(b""), Meta::default())).unwrap();
+        };
+        lay("var/lib/dpkg/info/tools.list", 0o755);
+        lay("etc/tool/conf", 0o750);
+        assert!(wanted(&files, &tree).unwrap().is_empty(), "another package's");
+        tree.insert(
+            TreePath::new("var/lib/dpkg/info/tool.list").unwrap(),
+            Entry::file(Content::of(b""), Meta::default()),
+        )
+        .unwrap();
+        let found = wanted(&files, &tree).unwrap();
+        assert_eq!(found, [&files[0]]);
+
+        let place = tempfile::tempdir().unwrap();
+        let root = scaffold(place.path(), Some("defer"), &found, &tree).unwrap();
+        assert_eq!(fs::read(root.join("etc/tool/conf.d/here.conf")).unwrap(), b"make = no\n");
+        let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("etc/tool"), mode("etc/tool/conf.d"), mode("usr/sbin/defer")), (0o750, 0o755, 0o755));
+    }
+}

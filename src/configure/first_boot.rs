@@ -133,3 +133,23 @@ fn postgresql(tree: &Tree) -> Result<Vec<String>, Error> {
     }
     Ok(versions)
 }
+
+#[cfg(test)]
+mod tests {
+    use layers::{Content, Entry, Meta};
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_made_for_each_server_of_the_image() {
+        let mut tree = Tree::default();
+        assert_eq!(postgresql(&tree).unwrap(), Vec::<String>::new());
+        // A client alone; a server; what is no version; a server of old.
+        for path in ["15/bin/psql", "17/bin/postgres", "x y/bin/postgres", "9.6/bin/postgres"] {
+            let path = TreePath::new(format!("{POSTGRESQL}/{path}")).unwrap();
+            tree.create_directories(&path.parent().unwrap(), &Meta::default()).unwrap();
+            tree.insert(path, Entry::file(Content::of(b"a program"), Meta::default())).unwrap();
+        }
+        assert_eq!(postgresql(&tree).unwrap(), ["17", "9.6"]);
+    }
+}
