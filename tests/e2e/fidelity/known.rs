@@ -78,6 +78,18 @@ const KNOWN: &[Known] = &[
         aspects: &[Aspect::OnlyOurs, Aspect::OnlyTheirs],
         why: "named after a digest of the building machine's host name",
     },
+    Known {
+        only: "",
+        path: "/var/lib/ucf/hashfile.*",
+        aspects: &[Aspect::Content],
+        why: "ucf's copies from before each change: packages are configured in each tool's own order",
+    },
+    Known {
+        only: "",
+        path: "/var/lib/ucf/registry.*",
+        aspects: &[Aspect::Content],
+        why: "ucf's copies from before each change: packages are configured in each tool's own order",
+    },
 ];
 
 impl Known {
