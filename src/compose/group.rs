@@ -3,14 +3,14 @@
 
 use layers::{Key, KeyBuilder, Stack};
 use providers::deb::Aliases;
-use providers::distro::VolatilePath;
+use providers::distro::{ScaffoldFile, VolatilePath};
 use providers::lock::Group;
 use sandbox::Step;
 
 use super::ownership::Ownership;
 use super::plan::Planner;
 use super::rules::{PRINTED, Rules};
-use super::scaffold::{add_control_files, scaffold};
+use super::scaffold::{add_control_files, scaffold, wanted};
 use super::segment::{Ending, Progress, Segment, needs};
 use super::settled::settle;
 use super::step::{Work, run_noted_step};
@@ -28,6 +28,8 @@ pub struct Groups<'a> {
     pub cx: &'a Context,
     /// The command that packages call to make an initial ramdisk, which waits.
     pub deferred: &'a str,
+    /// Files that stand there while the packages that read them are configured.
+    pub scaffold: &'a [ScaffoldFile],
     /// Answers for debconf, one line each (debconf-set-selections(1)).
     pub preseeds: &'a [String],
     /// What must not enter a layer.
@@ -169,19 +171,20 @@ impl Groups<'_> {
         ownership: &mut Ownership<'_>,
         stack: &mut Stack,
     ) -> Result<Rules, Error> {
-        let key = self.key(group, segment, before);
         let dropped = ownership.take_dropped();
         if !segment.packages.is_empty() {
             registry::register(self.cx, &segment.packages, &dropped, self.architecture, stack)?;
         }
         let registered = stack.clone();
+        let files = wanted(self.scaffold, registered.tree())?;
+        let key = self.key(group, segment, before, &files);
         let title = match segment.ending {
             Ending::Configure(_) => format!("configure {} packages", group_name(group)),
             Ending::Pause(..) => format!("prepare {} packages", group_name(group)),
         };
         let note = run_noted_step(self.cx, self.volatile, stack, &key, &title, |_| {
             let hold = self.cx.work.stage().to("make a work directory")?;
-            let top = scaffold(hold.path(), Some(self.deferred))?;
+            let top = scaffold(hold.path(), Some(self.deferred), &files, registered.tree())?;
             if let Ending::Pause(_, Some(package)) = segment.ending {
                 add_control_files(&top, package)?;
             }
@@ -216,7 +219,7 @@ impl Groups<'_> {
         self.run(Group::Essential, &segment, &before, true, ownership, stack).map(drop)
     }
 
-    fn key(&self, group: Group, segment: &Segment<'_>, below: &Stack) -> Key {
+    fn key(&self, group: Group, segment: &Segment<'_>, below: &Stack, files: &[&ScaffoldFile]) -> Key {
         let digests = |packages: &[&Unpacked]| packages.iter().map(|one| one.package.sha256).collect::<Vec<_>>();
         let (preinst, configured, ending) = match &segment.ending {
             Ending::Configure(packages) => (Vec::new(), digests(packages), "configure"),
@@ -234,6 +237,7 @@ impl Groups<'_> {
             .list("preinst", preinst)
             .list("configured", configured)
             .list("preseeds", self.preseeds)
+            .list("scaffold", files.iter().flat_map(|file| [&file.path, &file.text]))
             .field("architecture", self.architecture)
             .field("epoch", self.cx.epoch().to_le_bytes())
             .finish()

@@ -97,7 +97,7 @@ fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLa
     let mut stack = below.clone();
     run_step(cx, &distro.volatile, &mut stack, &key, "make the initial ramdisk", |stack| {
         let hold = cx.work.stage().to("make a work directory")?;
-        let mut steps = mounted(stack, vec![scaffold(hold.path(), None)?]);
+        let mut steps = mounted(stack, vec![scaffold(hold.path(), None, &[], stack.tree())?]);
         for kernel in &found {
             let initrd = distro.boot.initrd.replace("{release}", &kernel.release);
             let argv: Vec<String> = distro

@@ -52,6 +52,7 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
     let groups = group::Groups {
         cx,
         deferred: &distro.initramfs.deferred,
+        scaffold: &distro.scaffold,
         preseeds,
         volatile: &distro.volatile,
         aliases: &aliases,

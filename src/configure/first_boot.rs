@@ -70,6 +70,33 @@ impl Secret {
     }
 }
 
+/// Where every version of PostgreSQL has a directory of its own (Debian's postgresql-common).
+const POSTGRESQL: &str = "usr/lib/postgresql";
+/// The instance of a version is what PostgreSQL's postinst does (postgresql-common's
+/// maintscripts-functions, configure_version): the cluster "main", unless that version has a cluster.
+///
+/// An ordinary service, after basic.target: initdb takes seconds, and wants the certificate above.
+/// It switches itself off, so that a cluster that is dropped stays away. pg_createcluster has
+/// systemd read its units again, whereupon postgresql.service pulls in the cluster's unit; that one
+/// comes before postgresql.service, which waits for us, so whatever comes after it finds the server.
+const CLUSTER: &str = "\
+[Unit]
+Description=Make the main cluster of PostgreSQL %i
+After=local-fs.target
+Before=postgresql.service
+
+[Service]
+Type=oneshot
+Environment=LANG=C.UTF-8
+EnvironmentFile=-/etc/default/locale
+ExecStart=/bin/sh -c 'ls /etc/postgresql/%i/*/postgresql.conf >/dev/null 2>&1 || exec pg_createcluster %i main'
+ExecStart=/bin/systemctl --no-reload disable %n
+ExecStart=-/bin/sh -c 'if systemctl --quiet is-enabled postgresql.service; then exec systemctl --no-block start postgresql.service; fi'
+
+[Install]
+WantedBy=multi-user.target
+";
+
 /// Adds what makes secrets on first boot, for the packages that the image has.
 ///
 /// # Errors
@@ -84,5 +111,45 @@ pub fn write(draft: &mut Draft<'_>, tree: &Tree) -> Result<(), Error> {
             draft.symlink(&wanted, format!("/etc/systemd/system/{name}"))?;
         }
     }
+    for version in postgresql(tree)? {
+        let unit = "/etc/systemd/system/postgresql-main-cluster@.service";
+        draft.file(unit, CLUSTER, draft.root_owned(0o644))?;
+        let wanted = format!("etc/systemd/system/multi-user.target.wants/postgresql-main-cluster@{version}.service");
+        draft.symlink(&wanted, unit)?;
+    }
     Ok(())
+}
+
+/// The versions of PostgreSQL whose server is in a tree. Others are no words of a unit's name.
+fn postgresql(tree: &Tree) -> Result<Vec<String>, Error> {
+    let all = TreePath::new(POSTGRESQL).to("name a directory of the image")?;
+    let mut versions = Vec::new();
+    for (path, _) in tree.children(&all) {
+        let server = path.join("bin/postgres").to("name a file of the image")?;
+        let version = String::from_utf8_lossy(path.name()).into_owned();
+        if tree.get(&server).is_some() && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            versions.push(version);
+        }
+    }
+    Ok(versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use layers::{Content, Entry, Meta};
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_made_for_each_server_of_the_image() {
+        let mut tree = Tree::default();
+        assert_eq!(postgresql(&tree).unwrap(), Vec::<String>::new());
+        // A client alone; a server; what is no version; a server of old.
+        for path in ["15/bin/psql", "17/bin/postgres", "x y/bin/postgres", "9.6/bin/postgres"] {
+            let path = TreePath::new(format!("{POSTGRESQL}/{path}")).unwrap();
+            tree.create_directories(&path.parent().unwrap(), &Meta::default()).unwrap();
+            tree.insert(path, Entry::file(Content::of(b"a program"), Meta::default())).unwrap();
+        }
+        assert_eq!(postgresql(&tree).unwrap(), ["17", "9.6"]);
+    }
 }

@@ -6,7 +6,7 @@ mod initramfs;
 mod known;
 pub mod odd;
 pub mod referee;
-mod side;
+pub mod side;
 mod unpacking;
 
 use layers::{Content, Kind, TreePath};
@@ -126,6 +126,12 @@ fn debian_13_is_what_mmdebstrap_makes() {
 #[test]
 fn debian_12_is_what_mmdebstrap_makes() {
     Case { version: "12", packages: &["openssh-server"] }.agrees();
+}
+
+/// The larger image of the matrix.
+#[test]
+fn debian_12_with_what_the_matrix_has_is_what_mmdebstrap_makes() {
+    Case { version: crate::matrix::VERSION, packages: crate::matrix::PACKAGES }.agrees();
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod distributions;
 mod doctor;
 mod fidelity;
 mod machine;
+mod matrix;
+mod postgresql;
 mod support;
 mod upgrade;
 mod wrong;

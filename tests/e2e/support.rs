@@ -131,13 +131,18 @@ pub fn program() -> PathBuf {
 
 /// Runs a command as a user with a clean environment.
 pub fn as_user(user: User, command: &Command) -> Command {
+    as_account(user.name(), &user.home(), command)
+}
+
+/// As [`as_user`], for any account of the machine.
+pub fn as_account(name: &str, home: &Path, command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     let id = |flag: &str| {
-        let output = Command::new("id").arg(flag).arg(user.name()).output().unwrap();
+        let output = Command::new("id").arg(flag).arg(name).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     wrapped.args(["--reuid", &id("-u"), "--regid", &id("-g"), "--clear-groups", "--reset-env", "--"]);
-    wrapped.arg("env").arg(format!("HOME={}", user.home().display()));
+    wrapped.arg("env").arg(format!("HOME={}", home.display()));
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             let mut pair = name.to_owned();
@@ -147,7 +152,7 @@ pub fn as_user(user: User, command: &Command) -> Command {
         }
     }
     wrapped.arg(command.get_program()).args(command.get_args());
-    wrapped.current_dir(command.get_current_dir().unwrap_or(&user.home()));
+    wrapped.current_dir(command.get_current_dir().unwrap_or(home));
     wrapped.stdin(Stdio::null());
     wrapped
 }

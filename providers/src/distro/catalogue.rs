@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::facts::FORMAT;
-use super::{Distro, Error, RepositoryFacts};
+use super::{Distro, Error, RepositoryFacts, scaffold};
 use crate::trust::Keyring;
 
 /// The largest provider or key file read, in bytes.
@@ -176,5 +176,5 @@ fn check(distro: &Distro) -> Result<(), String> {
             return Err(format!("no repository serves {architecture}"));
         }
     }
-    Ok(())
+    distro.scaffold.iter().try_for_each(scaffold::check)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Error, PathPattern, VolatilePath};
+use super::{Architecture, Error, PathPattern, ScaffoldFile, VolatilePath};
 use crate::repository::RepositoryId;
 
 /// The format of provider files that this program reads.
@@ -52,6 +52,9 @@ pub struct Distro {
     /// Questions answered before packages are configured.
     #[serde(default)]
     pub debconf: Vec<DebconfAnswer>,
+    /// Files that stand there while packages are configured.
+    #[serde(default)]
+    pub scaffold: Vec<ScaffoldFile>,
     /// What must not be in an image as it was left behind.
     #[serde(default)]
     pub volatile: Vec<VolatilePath>,

@@ -7,6 +7,7 @@
 mod architecture;
 mod catalogue;
 mod facts;
+mod scaffold;
 mod volatile;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use facts::{
     ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Initramfs, Kernel, MirrorRule, RepositoryFacts,
     Variant, VariantFacts,
 };
+pub use scaffold::ScaffoldFile;
 pub use volatile::{PathPattern, Rule, VolatilePath};
 
 /// Facts that cannot be read, or that there are none of.

@@ -116,6 +116,9 @@ fn files_with_faults_are_refused() {
         ("path: /etc/machine-id", "path: etc/machine-id"),
         ("path: /etc/machine-id", "path: /etc/../machine-id"),
         ("path: /etc/machine-id", "path: /*/machine-id"),
+        ("path: /etc/postgresql-common", "path: etc/postgresql-common"),
+        ("path: /etc/postgresql-common", "path: /etc/../postgresql-common"),
+        ("package: postgresql-common", "package: ''"),
         ("os: debian\n", "os: debian\nos: other\n"),
     ] {
         assert!(text.contains(from), "{from}");

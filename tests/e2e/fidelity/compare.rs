@@ -131,6 +131,8 @@ fn meaning(path: &TreePath, bytes: &[u8]) -> Option<BTreeMap<String, String>> {
         "/var/lib/apt/extended_states" => set(&mut text.split("\n\n")),
         // dpkg adds interests in the order of unpacking, which is each tool's own.
         _ if name.starts_with("/var/lib/dpkg/triggers/") => set(&mut text.lines()),
+        // So does ucf with files that it keeps, in the order of configuring.
+        "/var/lib/ucf/hashfile" | "/var/lib/ucf/registry" => set(&mut text.lines()),
         "/etc/passwd" | "/etc/group" | "/etc/shadow" | "/etc/gshadow" => accounts(&name, &text),
         _ if name.starts_with("/boot/initrd") => initramfs::unpack(bytes),
         _ => return None,

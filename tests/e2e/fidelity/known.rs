@@ -16,10 +16,6 @@ struct Known {
     why: &'static str,
 }
 
-/// What initdb writes into a new cluster of its own: an identifier from the clock and the process
-/// id (PostgreSQL: bootstrap's system_identifier), random salts, log positions.
-const CLUSTER: &str = "/var/lib/postgresql/*";
-
 /// All of them. Whoever adds one says why it is right.
 const KNOWN: &[Known] = &[
     Known {
@@ -84,9 +80,15 @@ const KNOWN: &[Known] = &[
     },
     Known {
         only: "",
-        path: CLUSTER,
+        path: "/var/lib/ucf/hashfile.*",
         aspects: &[Aspect::Content],
-        why: "initdb gives every cluster an identifier from the clock and the process id: two runs of it differ",
+        why: "ucf's copies from before each change: packages are configured in each tool's own order",
+    },
+    Known {
+        only: "",
+        path: "/var/lib/ucf/registry.*",
+        aspects: &[Aspect::Content],
+        why: "ucf's copies from before each change: packages are configured in each tool's own order",
     },
 ];
 

@@ -12,7 +12,7 @@ use providers::mirror;
 use crate::support::must;
 
 /// Grows whenever the same lock may become another tree.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Makes the tree of a lock as a tar, once per lock.
 ///
@@ -32,7 +32,8 @@ pub fn tree_of(lock: &Lock) -> PathBuf {
         .filter(|package| !package.automatic)
         .map(|package| format!("{}={}", package.name, package.version))
         .collect();
-    let described = format!("{VERSION} {preferences} {answers} {asked:?} {}", lock.epoch);
+    let (scaffold, rubble) = scaffold(lock, distro);
+    let described = format!("{VERSION} {preferences} {answers} {scaffold} {asked:?} {}", lock.epoch);
     let place =
         Path::new("/var/tmp/image-composer-referee").join(&layers::Blake3::of(described.as_bytes()).to_hex()[..16]);
     let tar = place.join("tree.tar");
@@ -43,6 +44,8 @@ pub fn tree_of(lock: &Lock) -> PathBuf {
     std::fs::write(place.join("lock.pref"), preferences).unwrap();
     std::fs::write(place.join("answers"), answers).unwrap();
     std::fs::write(place.join("sources.list"), sources).unwrap();
+    std::fs::write(place.join("scaffold.sh"), scaffold).unwrap();
+    std::fs::write(place.join("rubble.sh"), rubble).unwrap();
     let (unfinished, directory) = (place.join("unfinished.tar"), place.display());
     let codename = distro.repositories[0].suites[0].as_str();
     println!(
@@ -55,6 +58,8 @@ pub fn tree_of(lock: &Lock) -> PathBuf {
                 .arg(format!("--setup-hook=cp {directory}/lock.pref \"$1\"/etc/apt/preferences.d/lock.pref"))
                 .arg(format!("--setup-hook={}", merged_usr(lock)))
                 .arg(format!("--essential-hook=chroot \"$1\" debconf-set-selections < {directory}/answers"))
+                .arg(format!("--essential-hook=sh -e {directory}/scaffold.sh \"$1\""))
+                .arg(format!("--customize-hook=sh -e {directory}/rubble.sh \"$1\""))
                 .arg(
                     "--customize-hook=rm \"$1\"/etc/apt/preferences.d/lock.pref \"$1\"/etc/apt/apt.conf.d/99mmdebstrap"
                 )
@@ -79,6 +84,22 @@ fn merged_usr(lock: &Lock) -> &'static str {
         "12" => "for name in bin sbin lib lib64; do mkdir -p \"$1/usr/$name\"; ln -s \"usr/$name\" \"$1/$name\"; done",
         _ => "true",
     }
+}
+
+/// The provider's scaffold is an answer, too: scripts that lay its files before the packages that
+/// read them are configured, and take them away with the directories that are theirs alone.
+fn scaffold(lock: &Lock, distro: &Distro) -> (String, String) {
+    let (mut laid, mut gone) = (String::new(), String::new());
+    for file in &distro.scaffold {
+        if !lock.packages.iter().any(|package| package.name == file.package) {
+            continue;
+        }
+        let (path, text) = (&file.path, &file.text);
+        assert!(!path.contains(['\'', '"']) && !text.contains('\''), "{file:?} wants more quotes");
+        laid.push_str(&format!("mkdir -p \"$1$(dirname '{path}')\"\nprintf %s '{text}' >\"$1{path}\"\n"));
+        gone.push_str(&format!("rm \"$1{path}\"\nrmdir --ignore-fail-on-non-empty \"$1$(dirname '{path}')\"\n"));
+    }
+    (laid, gone)
 }
 
 fn answer(answer: &providers::distro::DebconfAnswer) -> Answer {
