@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use crate::support::{User, as_account, composer, have, is_root, must, must_as, program, strict, workplace};
+use crate::support::{self, User, as_account, composer, have, is_root, must, must_as, program, strict, workplace};
 
 /// What the second image has besides the first one's packages, some of which it names again.
 pub const PACKAGES: &[&str] =
@@ -82,10 +82,15 @@ const ROWS: &[Row] = &[
         larger_first: true,
     },
     Row { who: Who::Plain(User::WithRange), rung: "userns", place: DISK, prefix: Vec::new, larger_first: true },
-    Row { who: Who::Plain(User::WithRange), rung: "userns", place: MEMORY, prefix: Vec::new, larger_first: false },
-    Row { who: Who::Root, rung: "userns", place: DISK, prefix: Vec::new, larger_first: false },
-    Row { who: Who::Root, rung: "userns", place: MEMORY, prefix: Vec::new, larger_first: true },
+    Row { who: Who::Root, rung: "userns", place: MEMORY, prefix: Vec::new, larger_first: false },
+    Row { who: Who::Root, rung: "root", place: DISK, prefix: jail, larger_first: true },
+    Row { who: Who::Root, rung: "root", place: MEMORY, prefix: jail, larger_first: false },
 ];
+
+/// What a container of Docker's defaults takes away from its root: namespaces, mounts, capabilities.
+fn jail() -> Vec<String> {
+    vec![support::jail().display().to_string()]
+}
 
 /// Digests by the names of finished files.
 type Digests = BTreeMap<String, String>;

@@ -104,6 +104,17 @@ pub fn workplace(user: User, name: &str) -> PathBuf {
     path
 }
 
+/// The sandbox's example that runs a command as in a container of Docker's defaults.
+pub fn jail() -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    let jail = me.ancestors().nth(2).unwrap().join("examples/jail");
+    if !jail.exists() {
+        // Tests of the whole workspace have made it; tests of this package alone have not.
+        must(Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "sandbox", "--example", "jail"]));
+    }
+    jail
+}
+
 /// The command under test, where every user can run it.
 pub fn program() -> PathBuf {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();

@@ -5,8 +5,8 @@
 //! Never by hard links: a payload would write through them into the store.
 
 use super::fault::Doing;
-use super::merged::{Merged, Shown, merge};
 use super::sweep;
+use super::union::{Shown, Union, union};
 use crate::error::Fault;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, openat, statx,
@@ -41,7 +41,7 @@ impl Stamp {
 /// What the tree had when no step had touched it.
 #[derive(Debug, Default)]
 pub(super) struct Assembled {
-    shown: Merged,
+    shown: Union,
     stamps: BTreeMap<PathBuf, Stamp>,
     lowers: Vec<PathBuf>,
     /// Bytes that the layers take.
@@ -147,7 +147,7 @@ impl Assembled {
         let mut changed = if self.lowers.is_empty() { BTreeMap::new() } else { self.compare(&now) };
         let known: BTreeSet<&PathBuf> = self.lowers.iter().collect();
         let added: Vec<bool> = lowers.iter().map(|lower| !known.contains(lower)).collect();
-        let next = merge(lowers)?;
+        let next = union(lowers)?;
         // Entries put here, and directories that something was put into or taken out of.
         let mut put_here: BTreeSet<&Path> = BTreeSet::new();
         let mut stirred: BTreeSet<PathBuf> = BTreeSet::new();

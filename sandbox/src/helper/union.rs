@@ -21,11 +21,11 @@ pub(super) struct Shown {
 }
 
 /// Entries by path relative to the root, which is the empty path.
-pub(super) type Merged = BTreeMap<PathBuf, Shown>;
+pub(super) type Union = BTreeMap<PathBuf, Shown>;
 
-/// Merges layers, the bottom first.
-pub(super) fn merge(lowers: &[PathBuf]) -> Result<Merged, Fault> {
-    let mut shown = Merged::new();
+/// Unites layers, the bottom first.
+pub(super) fn union(lowers: &[PathBuf]) -> Result<Union, Fault> {
+    let mut shown = Union::new();
     for (layer, lower) in lowers.iter().enumerate() {
         let call = || format!("open({})", lower.display());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -44,7 +44,7 @@ fn of(layer: usize, stat: &rustix::fs::Stat) -> Shown {
     Shown { layer, kind: FileType::from_raw_mode(stat.st_mode), mode: stat.st_mode, mtime }
 }
 
-fn add(shown: &mut Merged, layer: usize, top: &OwnedFd) -> Result<(), Fault> {
+fn add(shown: &mut Union, layer: usize, top: &OwnedFd) -> Result<(), Fault> {
     let mut left = vec![PathBuf::new()];
     while let Some(directory) = left.pop() {
         let name = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
