@@ -6,6 +6,8 @@ mod distributions;
 mod doctor;
 mod fidelity;
 mod machine;
+mod many;
+mod places;
 mod support;
 mod upgrade;
 mod wrong;
