@@ -6,7 +6,7 @@ mod initramfs;
 mod known;
 pub mod odd;
 pub mod referee;
-mod side;
+pub mod side;
 mod unpacking;
 
 use layers::{Content, Kind, TreePath};

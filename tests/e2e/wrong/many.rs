@@ -48,7 +48,7 @@ impl Archive {
         }
         for (script, step) in [("postinst", 50), ("preinst", 100)] {
             if every(step) {
-                let line = format!("echo {number} >> /var/{script}s");
+                let line = format!("echo {number} >> /var/lib/{script}s");
                 file(format!("DEBIAN/{script}"), format!("#!/bin/sh\nset -e\n{line}\n"));
                 must(Command::new("chmod").arg("755").arg(tree.join("DEBIAN").join(script)));
             }
