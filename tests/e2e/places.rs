@@ -107,7 +107,7 @@ chown 5:6 a/file a/b; chown -h 7:8 a/link; chmod 4755 a/other; chmod 2770 a/b
 rm /usr/share/tiny-hello/data; rm -r /usr/share/odd; mkdir /usr/share/odd; mv /etc/passwd /etc/moved; cp -p /etc/moved /etc/passwd
 ";
 
-/// Builds, changes the script, builds again, and gives the checksums of both.
+/// Builds, changes the script, builds again, has the image copied from the cache, and gives the checksums of both.
 fn build(case: &Case) -> [String; 2] {
     let names = [&["tiny-hello"], &odd::names()[..]].concat();
     case.spec(&names, "  scripts:\n    - path: ./change.sh\n");
@@ -118,7 +118,12 @@ fn build(case: &Case) -> [String; 2] {
     case.write("change.sh", &format!("{SCRIPT}echo more > /var/more\n"));
     case.build(&["--force"]).with(0, &[]);
     case.all_is_there();
-    [first, case.sums()]
+    let second = case.sums();
+    must(Command::new("rm").arg("-rf").arg(case.directory.join("output")));
+    case.build(&[]).with(0, &["copied from the image cache"]);
+    case.all_is_there();
+    assert_eq!(case.sums(), second);
+    [first, second]
 }
 
 fn the_same_everywhere(user: User, name: &str) {
