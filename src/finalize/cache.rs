@@ -9,13 +9,15 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use image::Sink;
 use image::raw::RawFile;
 use layers::{Key, Sha256};
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
@@ -290,11 +292,17 @@ fn clone(source: &File, to: File, path: &Path) -> Result<File, Error> {
     let size = source.metadata().map_err(|e| Error::io(Kind::Build, "look at", path, e))?.len();
     let mut sink = RawFile::new(to, path, size).to("copy an image")?;
     if !sink.file(0, source, size).to("copy an image")? {
+        // Another file system. By place, as the attempt has moved the file's own; past the holes, which a raw
+        // disk mostly is.
         let mut offset = 0u64;
-        let mut reader = source;
         let mut buffer = vec![0; 1 << 20];
-        loop {
-            let count = reader.read(&mut buffer).map_err(|e| Error::io(Kind::Build, "read", path, e))?;
+        while offset < size {
+            offset = match seek(source, SeekFrom::Data(offset)) {
+                Ok(data) => data,
+                Err(Errno::NXIO) => break,
+                Err(_) => offset,
+            };
+            let count = source.read_at(&mut buffer, offset).map_err(|e| Error::io(Kind::Build, "read", path, e))?;
             if count == 0 {
                 break;
             }
@@ -356,5 +364,33 @@ mod tests {
         three.prepare(&[]).unwrap();
         assert!(cache.restore(&key, &record, &three).unwrap().is_none());
         assert!(cache.find(&key).is_none());
+    }
+
+    #[test]
+    fn an_image_is_kept_on_another_file_system() {
+        let home = tempfile::tempdir().unwrap();
+        let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+            println!("skipped: there is no /dev/shm");
+            return;
+        };
+        let cache = ImageCache::new(memory.path());
+        let key = KeyBuilder::new("image", 1).finish();
+        let mut bytes = vec![0; 5 << 20];
+        bytes[70_000..200_000].fill(1);
+        bytes[3 << 20..][..10_000].fill(2);
+        let path = home.path().join("a.raw");
+        let file = RawFile::new(File::create(&path).unwrap(), &path, bytes.len() as u64);
+        let mut file = file.unwrap();
+        file.data(0, &bytes).unwrap();
+        file.finish().unwrap();
+        let size = bytes.len() as u64;
+        let artifact = Artifact { path, kind: "raw".into(), sha256: Sha256::of(&bytes), size };
+        let one = Target { directory: home.path().to_path_buf(), force: false };
+        cache.keep(&key, "a", &[artifact], &one, 5).unwrap();
+        assert!(fs::read(cache.place(&key).join("a.raw")).unwrap() == bytes);
+        let two = Target { directory: home.path().join("two"), force: false };
+        two.prepare(&[]).unwrap();
+        cache.restore(&key, &cache.find(&key).unwrap(), &two).unwrap().expect("a whole image");
+        assert!(fs::read(two.directory.join("a.raw")).unwrap() == bytes);
     }
 }

@@ -10,24 +10,10 @@
 set -euo pipefail
 runs=${1:-3}
 places=${PLACES:-/var/tmp/image-composer-bench /dev/shm/image-composer-bench}
-top=$(cd "$(dirname "$0")/../.." && pwd)
-[ "$(id -u)" = 0 ] || { echo "run as root: it makes ordinary users and gives mmdebstrap its fastest mode" >&2; exit 1; }
-for tool in mmdebstrap mke2fs qemu-img jq setpriv newuidmap; do
-  command -v $tool >/dev/null || { echo "missing tool: $tool" >&2; exit 1; }
-done
-(cd "$top" && cargo build --release --quiet)
-for rung in userns-single userns; do
-  id "ic-bench-$rung" >/dev/null 2>&1 || useradd -m "ic-bench-$rung"
-  sed -i "/^ic-bench-$rung:/d" /etc/subuid /etc/subgid
-done
-echo ic-bench-userns:1879048192:65536 | tee -a /etc/subuid >> /etc/subgid
+. "$(dirname "$0")/common.sh"
+need mmdebstrap mke2fs qemu-img jq setpriv newuidmap
+users
 
-# ic RUNG WORDS…: the program as that rung's user, in the user's directory of this place.
-ic() {
-  local rung=$1; shift
-  (cd "$place/$rung" && setpriv --reuid "ic-bench-$rung" --regid "ic-bench-$rung" --clear-groups --reset-env -- \
-    env HOME="$place/$rung" "$place/bin/image-composer" --progress plain -q "$@")
-}
 peer() { # mmdebstrap with its archive cache filled, then the file system and the container
   rm -f peer.tar peer.raw peer.qcow2
   env -i PATH="$PATH" SOURCE_DATE_EPOCH="$epoch" mmdebstrap --quiet --mode=root --variant=essential --include="$include" \
@@ -38,14 +24,6 @@ peer() { # mmdebstrap with its archive cache filled, then the file system and th
   mkdir peer.d && tar -C peer.d -xf peer.tar && mke2fs -q -t ext4 -d peer.d peer.raw 1500M && mv peer.d "$(aside)/"
   qemu-img convert -O qcow2 peer.raw peer.qcow2
 }
-timed() { # NAME COMMAND…
-  local name=$1; shift
-  local begin; begin=$(date +%s.%N)
-  "$@"
-  echo "$(date +%s.%N) $begin" | awk '{printf "%.2f\n", $1-$2}' >> "times.$name"
-  echo "$place $name: $(tail -1 "times.$name") s"
-}
-build() { ic "$1" build "$2" --locked --force --rung "$1" "${@:3}" >/dev/null; }
 # The store of the last run and the peer's tree are put aside, not deleted: for a minute ext4 without a journal looks
 # at every inode that was deleted before it takes a new one, and the next run would be measured with that.
 aside() { mkdir -p "$place/old" && mktemp -d "$place/old/XXXXXX"; }
@@ -71,19 +49,12 @@ peak() { # RUNG: the largest sum of resident memory over the processes of a cold
   wait $builder
   echo "$most"
 }
-median() { sort -n "times.$1" | awk '{v[NR]=$1} END {print (NR%2) ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
-
 prepare() {
-  rm -rf "$place"; mkdir -p "$place/bin" "$place/debs"; cd "$place"
-  cp "${CARGO_TARGET_DIR:-$top/target}/release/image-composer" bin/
-  for rung in userns-single userns; do
-    mkdir "$rung"
-    # One output, uncompressed, on both sides; a script whose last line changes.
-    sed '/^output:/,$d' "$top/examples/debian-minimal.yml" > "$rung/spec.yml"
-    printf '  scripts:\n    - path: ./last.sh\noutput:\n  format: qcow2\n' >> "$rung/spec.yml"
+  rm -rf "$place"; mkdir -p "$place/debs"; cd "$place"
+  lay
+  for rung in $rungs; do
     sed 's/      - openssh-server/      - openssh-server\n      - rsync/' "$rung/spec.yml" > "$rung/more.yml"
-    printf '#!/bin/sh\necho 0 > /etc/bench\n' > "$rung/last.sh"
-    chown -R "ic-bench-$rung:" "$rung"
+    chown "ic-bench-$rung:" "$rung/more.yml"
     ic "$rung" lock spec.yml; ic "$rung" lock more.yml
     build "$rung" more.yml   # fills the package cache
   done
@@ -107,10 +78,10 @@ for _ in $(seq "$runs"); do
     # In memory nothing is gained by keeping it.
     [ "$(stat -f -c %T .)" != tmpfs ] || rm -rf old
     timed peer peer
-    for rung in userns-single userns; do
+    for rung in $rungs; do
       no_layers $rung
       timed "$rung.cold" cold $rung
-      printf '#!/bin/sh\necho %s > /etc/bench\n' "$RANDOM$RANDOM" > "$place/$rung/last.sh"
+      changed_line $rung
       timed "$rung.changed-line" line $rung
       timed "$rung.one-package-more" more $rung
       build $rung spec.yml
@@ -125,7 +96,7 @@ for place in $places; do
   cd "$place"
   base=$(median peer)
   table+="| $place | | mmdebstrap, mke2fs, qemu-img | $base | 1 |"$'\n'
-  for rung in userns-single userns; do
+  for rung in $rungs; do
     for name in cold changed-line one-package-more identical; do
       m=$(median "$rung.$name")
       table+="| $place | $rung | $name | $m | $(echo "$m $base" | awk '{printf "%.3f", $1/$2}') |"$'\n'

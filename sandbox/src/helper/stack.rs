@@ -2,6 +2,7 @@
 
 use super::assembled::Assembled;
 use super::fault::Doing;
+use super::merge::Merged;
 use super::overlay::overlay;
 use super::{settle, view};
 use crate::error::Fault;
@@ -45,6 +46,9 @@ pub(super) struct Room {
     groups: Vec<PathBuf>,
     /// Set where no overlay can be mounted, or none is wanted.
     pub(super) assembled: Option<Assembled>,
+    merged: Merged,
+    /// Groups are directories and no overlays, see [`super::merge`].
+    merges: bool,
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), Fault> {
@@ -92,6 +96,8 @@ impl Room {
             generation: 0,
             groups: Vec::new(),
             assembled: (bare || session.assemble).then(Assembled::default),
+            merged: Merged::default(),
+            merges: false,
         };
         if room.assembled.is_none() && crate::place::carries_upper(&room.scratch.join("probe")).is_err() {
             room.move_to_memory()?;
@@ -193,11 +199,16 @@ impl Room {
             self.supervisor.files.ledger.release();
             self.tree = None;
             unmount(&self.root, UnmountFlags::empty()).doing(STACK, || format!("umount2({})", self.root.display()))?;
-            for group in self.groups.drain(..) {
-                unmount(&group, UnmountFlags::empty()).doing(STACK, || format!("umount2({})", group.display()))?;
-            }
+            self.ungroup()?;
         }
         Ok(held)
+    }
+
+    fn ungroup(&mut self) -> Result<(), Fault> {
+        for group in self.groups.drain(..) {
+            unmount(&group, UnmountFlags::empty()).doing(STACK, || format!("umount2({})", group.display()))?;
+        }
+        Ok(())
     }
 
     fn held(&self) -> Result<Vec<(PathBuf, Entry)>, Fault> {
@@ -234,9 +245,21 @@ impl Room {
         }
         let mut all = vec![self.scratch.join("floor")];
         all.extend(without_repeats(lowers));
-        let lowers = self.group(all)?;
+        match self.mount_grouped(all.clone(), "") {
+            Err(Fault::System { errno, .. }) if errno == libc::EINVAL && !self.groups.is_empty() => {
+                self.ungroup()?;
+                self.merges = true;
+                self.mount_grouped(all, "-merged")
+            }
+            other => other,
+        }
+    }
+
+    /// Mounts with a work directory of this ending: one that was refused is marked as used.
+    fn mount_grouped(&mut self, lowers: Vec<PathBuf>, ending: &str) -> Result<(), Fault> {
+        let lowers = self.group(lowers)?;
         let base = if self.in_memory { self.scratch.join("memory") } else { self.scratch.join("work") };
-        let work = base.join(format!("work-{}", self.generation));
+        let work = base.join(format!("work-{}{ending}", self.generation));
         make_directory(&work, 0o700)?;
         overlay(&self.root, &lowers, Some((&self.upper, &work)), &self.scratch.join("links"))
     }
@@ -248,6 +271,10 @@ impl Room {
         let mut groups = Vec::new();
         while lowers.len() + groups.len() > MAX_LOWERS {
             let group: Vec<PathBuf> = lowers.drain(..MAX_LOWERS.min(lowers.len() - 1)).collect();
+            if self.merges {
+                groups.push(self.merged.of(&group, &self.scratch.join("groups"))?);
+                continue;
+            }
             let at = self.scratch.join("groups").join(groups.len().to_string());
             make_directory(&at, 0o755)?;
             overlay(&at, &group, None, &self.scratch.join("links"))?;

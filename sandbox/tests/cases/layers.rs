@@ -1,7 +1,7 @@
 //! Stacking, adding layers, deleting, and what is left of it all.
 
 use super::Case;
-use crate::support::{Bench, paths, shell, stack};
+use crate::support::{Bench, layer, paths, shell, stack};
 use sandbox::{Change, Step};
 use std::fs;
 use std::path::PathBuf;
@@ -16,16 +16,6 @@ pub const CASES: &[Case] = &[
     ("nothing_but_the_upper_stays", leftovers),
     ("names_are_bytes", bytes),
 ];
-
-fn layer(bench: &Bench, name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let root = bench.path(name);
-    for (path, text) in files {
-        let file = root.join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, text).unwrap();
-    }
-    root
-}
 
 fn added(bench: &Bench) {
     let base = bench.busybox();

@@ -2,6 +2,7 @@
 
 mod layers;
 pub mod owners;
+mod scale;
 mod terminal;
 mod walls;
 
@@ -13,7 +14,7 @@ type Case = (&'static str, fn(&Bench));
 
 /// Runs the cases whose names contain the filter; says whether all passed.
 pub fn run_all(rung: Rung, filter: Option<&str>) -> bool {
-    let lists = [owners::CASES, layers::CASES, walls::CASES, terminal::CASES];
+    let lists = [owners::CASES, layers::CASES, walls::CASES, terminal::CASES, scale::CASES];
     let mut failed = Vec::new();
     let mut passed = 0;
     for (name, case) in lists.concat() {

@@ -121,6 +121,17 @@ pub fn stack(lowers: &[PathBuf]) -> Step {
     Step::Stack { lowers: lowers.to_vec(), keep: Vec::new() }
 }
 
+/// A lower directory with these files.
+pub fn layer(bench: &Bench, name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let root = bench.path(name);
+    for (path, text) in files {
+        let file = root.join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    root
+}
+
 pub fn shell(text: &str) -> Command {
     let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8")];
     Command {

@@ -14,10 +14,11 @@ pub const SUITE: &str = "tiny";
 /// What the archive is made with, and what goes into its one essential package: dpkg looks for
 /// the latter before it configures anything.
 const TOOLS: [&str; 5] = ["dpkg-deb", "apt-ftparchive", "gpg", "ldd", "setpriv"];
-const PROGRAMS: [&str; 31] = [
+const PROGRAMS: [&str; 33] = [
     "bash",
     "cat",
     "chmod",
+    "chown",
     "cp",
     "dash",
     "diff",
@@ -36,6 +37,7 @@ const PROGRAMS: [&str; 31] = [
     "ln",
     "ls",
     "mkdir",
+    "mknod",
     "mv",
     "rm",
     "sed",
@@ -86,12 +88,7 @@ impl Archive {
         // The users' name is in it, because a suite of other users may run at the same time.
         let home = PathBuf::from(format!("/var/tmp/image-composer-archive-{}", User::WithoutRange.name()));
         let _ = fs::remove_dir_all(&home);
-        let root = home.join("repository");
-        fs::create_dir_all(root.join("pool")).unwrap();
-        for directory in [&home, &root, &root.join("pool")] {
-            must(Command::new("chmod").arg("755").arg(directory));
-        }
-        let archive = Self { root, home };
+        let archive = Self::at(home, "repository");
         for key in ["ours", "theirs"] {
             archive.make_key(key);
         }
@@ -110,6 +107,20 @@ impl Archive {
         }
         archive.index();
         archive
+    }
+
+    fn at(home: PathBuf, name: &str) -> Self {
+        let root = home.join(name);
+        fs::create_dir_all(root.join("pool")).unwrap();
+        for directory in [&home, &root, &root.join("pool")] {
+            must(Command::new("chmod").arg("755").arg(directory));
+        }
+        Self { root, home }
+    }
+
+    /// An empty repository beside this one, signed with the same keys.
+    pub(super) fn beside(&self, name: &str) -> Self {
+        Self::at(self.home.clone(), name)
     }
 
     fn gpg(&self, key: &str) -> Command {
@@ -138,7 +149,7 @@ impl Archive {
         must(self.gpg("ours").args(["--armor", "--export"]))
     }
 
-    fn stage(&self, name: &str, fields: &str) -> PathBuf {
+    pub(super) fn stage(&self, name: &str, fields: &str) -> PathBuf {
         let tree = self.home.join("trees").join(name);
         fs::create_dir_all(tree.join("DEBIAN")).unwrap();
         let architecture = must(Command::new("dpkg").arg("--print-architecture"));
@@ -150,13 +161,13 @@ impl Archive {
         tree
     }
 
-    fn pack(&self, name: &str) {
+    pub(super) fn pack(&self, name: &str) {
         let tree = self.home.join("trees").join(name);
         let to = self.root.join("pool").join(format!("{name}.deb"));
         must(Command::new("dpkg-deb").args(["-Zgzip", "-z1", "--root-owner-group", "--build"]).arg(tree).arg(to));
     }
 
-    fn package(&self, name: &str, fields: &str, scripts: &[(&str, &str)], data: &[u8]) {
+    pub(super) fn package(&self, name: &str, fields: &str, scripts: &[(&str, &str)], data: &[u8]) {
         let tree = self.stage(name, fields);
         for (script, text) in scripts {
             let path = tree.join("DEBIAN").join(script);
@@ -226,7 +237,7 @@ impl Archive {
     }
 
     /// Writes and signs the indexes.
-    fn index(&self) {
+    pub(super) fn index(&self) {
         let architecture = must(Command::new("dpkg").arg("--print-architecture"));
         let below = format!("dists/{SUITE}/main/binary-{}", architecture.trim());
         fs::create_dir_all(self.root.join(&below)).unwrap();

@@ -71,11 +71,16 @@ impl Case {
 
     /// A place for a test with the archive as a directory of this machine.
     pub fn new(name: &str) -> Option<Self> {
+        Self::of(User::WithoutRange, name)
+    }
+
+    /// The same as this user.
+    pub fn of(user: User, name: &str) -> Option<Self> {
         if !is_root() {
-            return Self::at(User::WithoutRange, name, "");
+            return Self::at(user, name, "");
         }
         let root = &archive()?.root;
-        Self::at(User::WithoutRange, name, &format!("file:{}", root.display()))
+        Self::at(user, name, &format!("file:{}", root.display()))
     }
 
     /// Another repository from now on.
@@ -149,6 +154,12 @@ impl Case {
     pub fn nothing_is_there(&self) -> &Self {
         assert_eq!(self.output(), Vec::<String>::new());
         self
+    }
+
+    /// The checksums of what was built.
+    #[track_caller]
+    pub fn sums(&self) -> String {
+        fs::read_to_string(self.directory.join("output/small.SHA256SUMS")).unwrap()
     }
 
     #[track_caller]
