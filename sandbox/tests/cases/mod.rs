@@ -1,7 +1,10 @@
 //! The cases, and a runner that tells which failed.
 
+mod hostile;
 mod layers;
 pub mod owners;
+mod planted;
+mod supervisor_abuse;
 mod terminal;
 mod walls;
 
@@ -13,7 +16,15 @@ type Case = (&'static str, fn(&Bench));
 
 /// Runs the cases whose names contain the filter; says whether all passed.
 pub fn run_all(rung: Rung, filter: Option<&str>) -> bool {
-    let lists = [owners::CASES, layers::CASES, walls::CASES, terminal::CASES];
+    let lists = [
+        owners::CASES,
+        layers::CASES,
+        walls::CASES,
+        terminal::CASES,
+        hostile::CASES,
+        planted::CASES,
+        supervisor_abuse::CASES,
+    ];
     let mut failed = Vec::new();
     let mut passed = 0;
     for (name, case) in lists.concat() {
