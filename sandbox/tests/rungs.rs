@@ -28,6 +28,11 @@ fn main() {
     {
         return cases::owners::in_memory(scratch, lower);
     }
+    if let [flag, rung, scratch, lower, mark] = &args[..]
+        && flag == "--sleep"
+    {
+        return cases::lifetimes::sleep(rung, scratch, lower, mark);
+    }
     if args.iter().any(|arg| arg == "--list") {
         return;
     }

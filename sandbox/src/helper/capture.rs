@@ -268,7 +268,7 @@ fn strip(link: &str) -> Result<(), Errno> {
 fn plain(top: &OwnedFd, path: &Path, stat: &Stat) -> Result<(), Errno> {
     let name = path.as_os_str().as_bytes();
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let remove = || sweep::remove(top.as_fd(), name, 0);
+    let remove = || sweep::remove(top.as_fd(), name);
     if !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink) {
         return remove();
     }

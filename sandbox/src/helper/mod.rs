@@ -5,6 +5,7 @@ mod checks;
 mod enter;
 mod fault;
 mod launch;
+mod measure;
 mod place;
 mod pump;
 mod settle;

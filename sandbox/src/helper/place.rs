@@ -50,7 +50,7 @@ pub(super) fn remove(room: &Room, path: &[u8]) -> Result<(), Fault> {
         Err(Fault::System { errno: libc::ENOENT | libc::ENOTDIR, .. }) => return Ok(()),
         Err(fault) => return Err(fault),
     };
-    sweep::remove(parent.as_fd(), &name, 0).doing("remove a path", || format!("unlink({})", shown(path)))
+    sweep::remove(parent.as_fd(), &name).doing("remove a path", || format!("unlink({})", shown(path)))
 }
 
 /// Places an entry.
@@ -70,7 +70,7 @@ pub(super) fn place(room: &mut Room, placement: &Placement<'_>) -> Result<(), Fa
         _ => false,
     };
     if !keeps && there.is_some() {
-        sweep::remove(parent.as_fd(), &name, 0).doing(doing, || call("unlink"))?;
+        sweep::remove(parent.as_fd(), &name).doing(doing, || call("unlink"))?;
     }
     let mode = Mode::from_raw_mode(0o644);
     let made = match placement.what {

@@ -1,10 +1,9 @@
 //! Watches a session's bounds: time, memory, processes, bytes in the upper, free space.
 
+use super::measure;
 use crate::error::Fault;
 use crate::session::Limits;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,6 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// A look at the upper may take this share of the time: the next one waits accordingly.
 const UPPER_SHARE: u32 = 20;
-
-/// Directories that a look at the upper descends at most, against hostile depth.
-const MAX_DEPTH: usize = 256;
 
 /// The bounds and when to look at them.
 pub(super) struct Watch {
@@ -81,13 +77,19 @@ impl Watch {
                 return Err(limit(index, "free space", detail));
             }
         }
-        if now >= self.next_upper && self.limits.upper_bytes > 0 {
-            let used = bytes_below(&self.upper);
+        if now >= self.next_upper && (self.limits.upper_bytes > 0 || self.limits.memory > 0) {
+            let hidden = measure::hidden(pid);
+            let used = measure::bytes_below(&self.upper).saturating_add(hidden.unnamed);
+            let memory = memory.saturating_add(hidden.memory);
             let took = now.elapsed();
             self.next_upper = now + took.saturating_mul(UPPER_SHARE).max(TICK);
-            if used > self.limits.upper_bytes {
+            if self.limits.upper_bytes > 0 && used > self.limits.upper_bytes {
                 let detail = format!("{} bytes allowed, {used} written", self.limits.upper_bytes);
                 return Err(limit(index, "bytes written", detail));
+            }
+            if self.limits.memory > 0 && memory > self.limits.memory {
+                let detail = format!("{} bytes allowed, {memory} in use", self.limits.memory);
+                return Err(limit(index, "memory", detail));
             }
         }
         Ok(())
@@ -115,33 +117,4 @@ fn usage(pid: i32) -> (u64, u64) {
         pages = pages.saturating_add(resident.saturating_sub(shared));
     }
     (processes, pages.saturating_mul(rustix::param::page_size() as u64))
-}
-
-/// Bytes allocated below a directory.
-fn bytes_below(path: &Path) -> u64 {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) else { return 0 };
-    walk(fd.as_fd(), 0)
-}
-
-fn walk(directory: BorrowedFd<'_>, depth: usize) -> u64 {
-    let Ok(entries) = Dir::read_from(directory) else { return 0 };
-    let mut sum = 0u64;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name.to_bytes() == b"." || name.to_bytes() == b".." {
-            continue;
-        }
-        if entry.file_type() == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            if depth < MAX_DEPTH
-                && let Ok(fd) = openat(directory, name, flags, Mode::empty())
-            {
-                sum = sum.saturating_add(walk(fd.as_fd(), depth + 1));
-            }
-        } else if let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            sum = sum.saturating_add((stat.st_blocks as u64).saturating_mul(512));
-        }
-    }
-    sum
 }

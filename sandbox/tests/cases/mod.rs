@@ -2,6 +2,7 @@
 
 mod hostile;
 mod layers;
+pub mod lifetimes;
 pub mod owners;
 mod planted;
 mod supervisor_abuse;
@@ -23,6 +24,7 @@ pub fn run_all(rung: Rung, filter: Option<&str>) -> bool {
         terminal::CASES,
         hostile::CASES,
         planted::CASES,
+        lifetimes::CASES,
         supervisor_abuse::CASES,
     ];
     let mut failed = Vec::new();

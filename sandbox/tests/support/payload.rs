@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 /// What reaches for the outside.
 pub const OUTSIDE: &str = include_str!("../payloads/outside.c");
+/// What takes too much.
+pub const LIMITS: &str = include_str!("../payloads/limits.c");
 /// What abuses the supervisor.
 pub const SUPERVISOR: &str = include_str!("../payloads/supervisor.c");
 
