@@ -6,6 +6,7 @@ pub mod archive;
 pub mod case;
 mod ends;
 mod look;
+mod no_rung;
 mod packages;
 mod scripts;
 pub mod server;
