@@ -34,13 +34,16 @@ fn facts(root: &Path) -> BTreeMap<PathBuf, String> {
             _ => stat.len().to_string(),
         };
         let text = format!(
-            "{:o} {}:{} {} {}.{} {content}",
+            "{:o} {}:{} {} {}.{} {}.{} {content}",
             stat.mode(),
             stat.uid(),
             stat.gid(),
             stat.nlink(),
             stat.mtime(),
-            stat.mtime_nsec()
+            stat.mtime_nsec(),
+            // Tells of attributes too, and of what was changed back.
+            stat.ctime(),
+            stat.ctime_nsec()
         );
         found.insert(path, text);
     }
@@ -94,13 +97,16 @@ fn planted(bench: &Bench) {
     symlink(secret.join("file"), base.join("file")).unwrap();
     let ways = ["out", "up", "cwd", "init"];
     let mut steps = vec![stack(std::slice::from_ref(&base))];
-    let mut text = String::from("exec 2>/dev/null; set +e; ");
-    for way in ways {
+    let mut text = String::from("exec 2>/dev/null; set +e; cd /; ");
+    // By the links, also from the root without a slash, and as if the machine's own names led there.
+    let mut paths: Vec<String> = ways.iter().flat_map(|way| [format!("/{way}"), (*way).to_owned()]).collect();
+    paths.extend([secret.display().to_string(), up.clone(), format!("/proc/self/root/{up}")]);
+    for path in &paths {
         text += &format!(
-            "cat /{way}/file; ls /{way}; echo x > /{way}/new; echo x > /{way}/file; rm -f /{way}/file; mkdir /{way}/dir
-             chown 5:5 /{way} /{way}/file; chmod 777 /{way} /{way}/file; ln /{way}/file /var/{way}; touch /{way}/file
-             mknod /{way}/null c 1 3; ln -s x /{way}/link; mv /{way}/file /var/; cp -a /{way}/. /var/
-             su ann -c 'echo x > /{way}/new; mkdir /{way}/dir; ln -s x /{way}/link'; \n"
+            "at={path}; cat $at/file; ls $at; echo x > $at/new; echo x > $at/file; rm -f $at/file; mkdir $at/dir
+             chown 5:5 $at $at/file; chmod 777 $at $at/file; ln $at/file /var/link; touch $at/file
+             mknod $at/null c 1 3; ln -s x $at/link; mv $at/file /var/; cp -a $at/. /var/
+             su ann -c 'echo x > {path}/new; mkdir {path}/dir; ln -s x {path}/link; mkfifo {path}/pipe'; \n"
         );
     }
     text += "cat /file; echo x > /file; chown 5 /file; true";

@@ -138,11 +138,13 @@ static int nonsense(int seconds) {
 
 static volatile int stop;
 static char *shown;
-static const char *inner, *outer;
+// In the tree; and the directory of the machine, from here upwards and by its whole name.
+static const char *inner, *outer, *whole;
 
 static void *swap_words(void *unused) {
     while (!stop) {
         strcpy(shown, outer);
+        strcpy(shown, whole);
         strcpy(shown, inner);
     }
     return unused;
@@ -152,6 +154,8 @@ static void *swap_links(void *unused) {
     while (!stop) {
         unlink("race/link");
         symlink(outer, "race/link");
+        unlink("race/link");
+        symlink(whole, "race/link");
         rename("race/a/b", "race/b");
         rename("race/b", "race/a/b");
         unlink("race/link");
@@ -173,17 +177,19 @@ static void *swap_descriptors(void *number) {
 
 // race OUTSIDE SECONDS: OUTSIDE is a directory of the machine that must not be reached.
 static int race(const char *outside, int seconds) {
-    static char up[4096], here[4096], words[8192];
+    static char up[4096], here[4096], words[8192], way[128];
     // From six directories down: as many "..", and many more than there are.
     strcpy(up, "../../../../../../../../../../../../../../../..");
     strcat(up, outside);
-    inner = "/race/a", outer = up, shown = words;
+    expect(!!getcwd(here, sizeof here), "getcwd");
+    snprintf(way, sizeof way, "%.100s/race/a", here);
+    inner = way, outer = up, whole = outside, shown = words;
     strcpy(words, inner);
     expect(!mkdir("race", 0777) && !mkdir("race/a", 0777) && !mkdir("race/a/b", 0777), "mkdir");
-    expect(!mkdir("race/a/b/c", 0777) && !mkdir("race/other", 0777) && !symlink(up, "race/way"), "mkdir");
+    expect(!mkdir("race/a/b/c", 0777) && !mkdir("race/other", 0777) && !symlink(outside, "race/way"), "mkdir");
     expect(!chmod("race", 0777) && !chmod("race/a", 0777) && !chmod("race/a/b", 0777) && !chmod("race/a/b/c", 0777), "chmod");
     int fd = open("race", O_DIRECTORY | O_RDONLY), number = 100;
-    expect(fd >= 0 && dup2(fd, number) == number && getcwd(here, sizeof here), "open");
+    expect(fd >= 0 && dup2(fd, number) == number, "open");
     pthread_t threads[3];
     expect(!pthread_create(&threads[0], 0, swap_words, 0) && !pthread_create(&threads[1], 0, swap_links, 0), "thread");
     expect(!pthread_create(&threads[2], 0, swap_descriptors, &number), "thread");
