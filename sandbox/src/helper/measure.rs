@@ -20,6 +20,13 @@ const TMPFS: u64 = 0x0102_1994;
 /// Longest path that is opened in one piece, in bytes; half of `PATH_MAX`.
 const PIECE: usize = 2048;
 
+/// Memory that must stay available on the machine, in bytes: an eighth of what it has, and no more
+/// than this. Between two looks a payload can take about as much.
+const MOST_SPARED: u64 = 1 << 30;
+
+/// A payload that has less than this share of the machine's memory is not what fills it.
+const FAIR_SHARE: u64 = 4;
+
 /// A process with less shared memory than this, in KiB, is not looked into: reading what each
 /// mapping holds costs far more than the rest.
 const WORTH_A_LOOK: u64 = 1024;
@@ -59,6 +66,25 @@ pub(super) fn bytes_below(top: &Path) -> u64 {
 fn open_below(base: &Rc<OwnedFd>, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat2(base.as_fd(), path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH)
+}
+
+/// Why the session must end before the machine is out of memory and the kernel chooses whom to
+/// kill, with or without a bound of its own; `own` is what its processes have.
+pub(super) fn out_of_memory(own: u64, pid: i32) -> Option<String> {
+    let (left, total) = memory_left(&fs::read_to_string("/proc/meminfo").ok()?)?;
+    if left >= MOST_SPARED.min(total / 8) {
+        return None;
+    }
+    let own = own.saturating_add(hidden(pid).memory);
+    (own >= total / FAIR_SHARE).then(|| format!("{left} bytes are left on the machine, {own} in use"))
+}
+
+/// Bytes that can still be had, and those that the machine has, from /proc/meminfo (proc(5)).
+fn memory_left(text: &str) -> Option<(u64, u64)> {
+    let bytes =
+        |name: &str| text.lines().find_map(|line| kilobytes(line, name)).map(|number| number.saturating_mul(1024));
+    let left = bytes("MemAvailable:")?.saturating_add(bytes("SwapFree:").unwrap_or(0));
+    Some((left, bytes("MemTotal:")?))
 }
 
 /// What nobody finds by a path.
@@ -158,6 +184,13 @@ fn file_system(root: &Path, name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_left_counts_swap() {
+        let text = "MemTotal:  8000 kB\nMemFree: 10 kB\nMemAvailable:   500 kB\nSwapFree:  7 kB\n";
+        assert_eq!(memory_left(text), Some((507 * 1024, 8000 * 1024)));
+        assert_eq!(memory_left("MemTotal: 8000 kB\n"), None);
+    }
 
     #[test]
     fn shared_mappings_count_by_share_and_open_ones_not_again() {

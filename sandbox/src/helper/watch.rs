@@ -13,6 +13,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// A look at the upper may take this share of the time: the next one waits accordingly.
 const UPPER_SHARE: u32 = 20;
 
+/// Files that must still fit on the file system of the scratch directory: empty ones take no bytes.
+const FREE_ENTRIES: u64 = 1000;
+
 /// The bounds and when to look at them.
 pub(super) struct Watch {
     limits: Limits,
@@ -66,7 +69,15 @@ impl Watch {
             let detail = format!("{} bytes allowed, {memory} in use", self.limits.memory);
             return Err(limit(index, "memory", detail));
         }
+        if let Some(detail) = measure::out_of_memory(memory, pid) {
+            return Err(limit(index, "memory", detail));
+        }
         if let Ok(stat) = rustix::fs::statvfs(&self.scratch) {
+            // Some file systems have no such bound, and say 0.
+            if stat.f_files > 0 && stat.f_favail < FREE_ENTRIES {
+                let detail = format!("{} more files fit below {}", stat.f_favail, self.scratch.display());
+                return Err(limit(index, "free space", detail));
+            }
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             if free < self.limits.free_bytes {
                 let detail = format!(

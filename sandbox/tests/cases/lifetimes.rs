@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("bytes_without_a_name_are_counted", unnamed),
     ("memory_that_no_process_has_mapped_is_counted", unmapped),
     ("entries_in_memory_are_bounded", entries),
+    ("entries_on_a_disk_are_counted", entries_on_disk),
 ];
 
 fn names(path: &Path) -> Vec<String> {
@@ -232,4 +233,26 @@ fn entries(bench: &Bench) {
     let lines: BTreeSet<&str> = outcome.output.lines().collect();
     assert!(lines.contains("refused"), "{}", outcome.output);
     outcome.captured();
+}
+
+/// Only root can make a disk with few entries.
+fn entries_on_disk(bench: &Bench) {
+    if !rustix::process::geteuid().is_root() || !payload::put(bench, payload::LIMITS) {
+        return;
+    }
+    let disk = bench.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "nr_inodes=5000", "few"]).arg(&disk).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        crate::support::skip("nothing can be mounted here");
+        return;
+    }
+    let text = "mkdir /var/own; cd /var/own; payload entries 9000 2>&1 || true; sleep 20";
+    let mut session = bench.session(vec![stack(&[bench.busybox()]), Step::Run(shell(text))]);
+    session.scratch = disk.join("scratch");
+    session.limits.free_bytes = 0;
+    let outcome = run(&session, &Cancel::new());
+    let _ = std::process::Command::new("umount").arg(&disk).status();
+    says(&outcome.error(), "free space");
 }
