@@ -19,7 +19,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const DOING: &str = "capture what changed";
-const OVERLAY: &[u8] = b"user.overlay.";
+/// Attributes that are overlay's own.
+pub(super) const OVERLAY: &[u8] = b"user.overlay.";
 const ORIGIN: &str = "user.overlay.origin";
 const OPAQUE: &str = "user.overlay.opaque";
 
@@ -152,7 +153,10 @@ fn meta(room: &Room, path: &Path, fd: &OwnedFd, stat: &Stat, groups: &mut Groups
         _ => ledger::read_attribute_of(&link).doing(DOING, || call("getxattr"))?,
     };
     if let Some(entry) = entry {
-        (facts.uid, facts.gid) = entry.owner.unwrap_or((facts.uid, facts.gid));
+        // With real owners nobody of ours writes one here: a script did.
+        if files.single {
+            (facts.uid, facts.gid) = entry.owner.unwrap_or((facts.uid, facts.gid));
+        }
         facts.device = entry.device;
     }
     let (mut xattrs, opaque, copied_up) = match kind {

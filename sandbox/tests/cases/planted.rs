@@ -2,7 +2,7 @@
 //! set-uid files.
 
 use super::Case;
-use crate::support::{Bench, shell, stack};
+use crate::support::{Bench, payload, shell, stack};
 use sandbox::{Command, Placed, Step};
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("odd_mount_points_lead_nowhere", mount_points),
     ("deletions_are_not_read_through_links", spelled_out),
     ("set_uid_files_are_out_of_reach", set_uid),
+    ("what_we_keep_beside_a_file_cannot_be_forged", forged),
 ];
 
 /// Everything about the files of a directory that a payload could change.
@@ -209,4 +210,28 @@ fn set_uid(bench: &Bench) {
     assert_eq!(captured.upper, scratch.join("upper"));
     closed();
     assert_eq!(crate::support::entry(&captured, "var/evil").mode, 0o6777);
+}
+
+/// An ordinary user of the image would make a file root's own, with its set-uid bit; and a package
+/// brings an attribute with our name, or with overlay's.
+fn forged(bench: &Bench) {
+    const NAME: &str = "user.image-composer.entry";
+    // The form of an owner, 0:0; see the ledger.
+    let value = [&[1u8, 1][..], &[0; 17]].concat();
+    if !payload::put(bench, payload::OUTSIDE) {
+        return;
+    }
+    let outcome = bench.script(
+        "mkdir /home/ann; chown ann /home/ann
+         su ann -c 'cd /home/ann; cp /bin/busybox f; chmod 4755 f; payload forge f'; stat -c %u /home/ann/f",
+    );
+    assert_eq!(outcome.output, "1234\n");
+    assert_eq!(crate::support::entry(&outcome.captured(), "home/ann/f").uid, 1234);
+    for name in [NAME, "user.overlay.opaque"] {
+        let (path, what, xattrs) =
+            (b"etc/passwd".to_vec(), Placed::Existing, vec![(name.as_bytes().to_vec(), value.clone())]);
+        let place = Step::Place { path, what, mode: None, uid: 0, gid: 0, mtime: None, xattrs };
+        let error = bench.run(vec![stack(&[bench.busybox()]), place]).error();
+        assert!(error.to_string().contains("cannot be set in a sandbox"), "{error}");
+    }
 }

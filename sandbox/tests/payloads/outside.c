@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static void tell(const char *what, long result) {
@@ -181,9 +182,20 @@ static int calls(void) {
     return 0;
 }
 
+// forge FILE: the owner 0:0 as the sandbox keeps it where it cannot be real. Nothing is told:
+// whether it may be written is the sandbox's affair, but it must not be believed.
+static int forge(const char *file) {
+    char value[19] = {1, 1};
+    int fd = open(file, O_RDWR);
+    setxattr(file, "user.image-composer.entry", value, sizeof value, 0);
+    fsetxattr(fd, "user.image-composer.entry", value, sizeof value, 0);
+    return fd < 0;
+}
+
 int main(int count, char **words) {
     setvbuf(stdout, 0, _IONBF, 0);
     if (count == 4 && !strcmp(words[1], "inet")) return inet(words[2], atoi(words[3]));
+    if (count == 3 && !strcmp(words[1], "forge")) return forge(words[2]);
     if (count == 3 && !strcmp(words[1], "unix")) return local(words[2]);
     if (count == 2 && !strcmp(words[1], "families")) return families();
     if (count == 2 && !strcmp(words[1], "calls")) return calls();
