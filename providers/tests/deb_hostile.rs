@@ -58,7 +58,7 @@ fn tar(parts: &[Vec<u8>]) -> Vec<u8> {
 fn ar(members: &[(&str, String, &[u8])]) -> Vec<u8> {
     let mut bytes = b"!<arch>\n".to_vec();
     for (name, size, body) in members {
-        write!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, "100644").unwrap();
+        writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, "100644").unwrap();
         bytes.extend_from_slice(body);
         bytes.resize(bytes.len().next_multiple_of(2), b'\n');
     }
