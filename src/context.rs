@@ -51,6 +51,8 @@ pub struct Context {
     pub source_date_epoch: Option<i64>,
     /// The rung that the command line forces.
     pub forced_rung: Option<Rung>,
+    /// Whether layers are copied into one tree even where an overlay could be mounted.
+    pub assemble: bool,
     /// The rung in use, once one is needed.
     pub rung: OnceLock<Rung>,
     /// The time of everything made, once the lock is there.

@@ -35,6 +35,7 @@ fn main() {
         steps: vec![Step::Stack { lowers: lowers.iter().map(PathBuf::from).collect(), keep: vec![] }, run],
         limits: Limits::default(),
         epoch: 0,
+        assemble: false,
     };
     let begin = std::time::Instant::now();
     let mut observer = |event: Event<'_>| match event {

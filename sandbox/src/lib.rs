@@ -18,6 +18,7 @@ mod knobs;
 mod message;
 mod place;
 mod probe;
+mod processes;
 mod rung;
 mod runner;
 mod session;

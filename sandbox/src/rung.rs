@@ -9,7 +9,7 @@ pub enum Rung {
     Userns,
     /// User namespaces with one mapped id: a supervisor answers what that id cannot do.
     UsernsSingle,
-    /// uid 0 without namespaces or mounts; not supported yet.
+    /// uid 0 without namespaces or mounts: chroot, a copied tree, and the same supervisor.
     Root,
 }
 

@@ -24,6 +24,8 @@ pub struct Session {
     pub limits: Limits,
     /// Modification time, in seconds since 1970, of what [`Step::Place`] makes without one.
     pub epoch: i64,
+    /// Copies the layers into one tree even where an overlay could be mounted.
+    pub assemble: bool,
 }
 
 /// Bounds on a session. Memory, processes and bytes are watched four times a second, so a
@@ -152,7 +154,7 @@ pub struct Command {
 }
 
 wire_enum!(Rung { 0 => Userns, 1 => UsernsSingle, 2 => Root });
-wire_struct!(Session { rung, scratch, steps, limits, epoch });
+wire_struct!(Session { rung, scratch, steps, limits, epoch, assemble });
 wire_struct!(Limits { seconds, memory, upper_bytes, free_bytes, processes, tmpfs_bytes });
 wire_enum!(Step {
     0 => Stack { lowers, keep },

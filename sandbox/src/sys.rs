@@ -306,6 +306,26 @@ pub(crate) fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> io::Result<(
     }
 }
 
+/// A resource limit of another process, soft and hard (prlimit(2)).
+pub(crate) fn limit_of(pid: u32, resource: libc::c_int) -> io::Result<(u64, u64)> {
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: no new limit is given; the kernel writes one structure.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<libc::rlimit64>(), &raw mut old)
+    })?;
+    Ok((old.rlim_cur, old.rlim_max))
+}
+
+/// Changes a resource limit of another process, soft and hard.
+pub(crate) fn set_limit_of(pid: u32, resource: libc::c_int, (soft, hard): (u64, u64)) -> io::Result<()> {
+    let new = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads one structure and writes none.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const new, std::ptr::null_mut::<libc::rlimit64>())
+    })
+    .map(drop)
+}
+
 /// Size of `struct statx`, include/uapi/linux/stat.h.
 pub(crate) const STATX_SIZE: usize = 256;
 
@@ -324,6 +344,35 @@ pub(crate) fn statx(fd: BorrowedFd<'_>, flags: i32, mask: u32) -> io::Result<[u8
         )
     })?;
     Ok(buffer)
+}
+
+/// Size of `struct statfs` on interfaces with 64-bit words, include/uapi/asm-generic/statfs.h.
+const STATFS_SIZE: usize = 120;
+
+/// statfs(2), as the bytes of the kernel's structure.
+pub(crate) fn file_system_of(path: &std::ffi::CStr) -> io::Result<[u8; STATFS_SIZE]> {
+    let mut buffer = [0u8; STATFS_SIZE];
+    // SAFETY: the kernel writes one `struct statfs`, 120 bytes, to the buffer.
+    check(unsafe { libc::syscall(libc::SYS_statfs, path.as_ptr(), buffer.as_mut_ptr()) })?;
+    Ok(buffer)
+}
+
+/// `LANDLOCK_CREATE_RULESET_VERSION` of include/uapi/linux/landlock.h.
+const LANDLOCK_VERSION: u32 = 1;
+
+/// The version of landlock's interface; 0 if there is none.
+pub(crate) fn landlock_version() -> i32 {
+    // SAFETY: with this flag the kernel wants no structure and returns a number.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0usize, LANDLOCK_VERSION)
+    };
+    i32::try_from(version).unwrap_or(0).max(0)
+}
+
+/// Sends a signal by number.
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill on numbers; callers have checked whose the pid is.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
 /// Sends a signal to every process this one may signal; from pid 1 of a namespace that is

@@ -1,6 +1,6 @@
 //! Every test of this file runs on each rung: as root (which takes `userns`), as a user with
-//! a subordinate range, and as a user without one. The users are made when the suite is
-//! started by root.
+//! a subordinate range, as a user without one, and as root in what a container of Docker's
+//! defaults allows. The users are made when the suite is started by root.
 
 mod cases;
 mod support;
@@ -40,7 +40,13 @@ fn main() {
     let mut ok = true;
     for (user, rung) in matrix() {
         let me = std::env::current_exe().expect("own path");
-        let mut command = Command::new(me);
+        let mut command = match rung {
+            Rung::Root => Command::new(jail()),
+            _ => Command::new(&me),
+        };
+        if rung == Rung::Root {
+            command.arg(&me);
+        }
         command.args(["--rung", rung.name()]).args(&filter);
         command.env("HOME", "/nonexistent").current_dir("/");
         command.env(SECRET, format!("secret-{}", std::process::id()));
@@ -61,6 +67,18 @@ fn id(user: &str) -> (u32, u32) {
         String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
     };
     (number("-u"), number("-g"))
+}
+
+/// The example that takes away what a container does not have.
+fn jail() -> std::path::PathBuf {
+    let me = std::env::current_exe().expect("own path");
+    let target = me.ancestors().nth(2).expect("a target directory");
+    let jail = target.join("examples/jail");
+    if !jail.exists() {
+        let made = Command::new(env!("CARGO")).args(["build", "-q", "-p", "sandbox", "--example", "jail"]).status();
+        assert!(made.is_ok_and(|status| status.success()), "the jail is not built");
+    }
+    jail
 }
 
 fn is_root() -> bool {
@@ -95,5 +113,6 @@ fn matrix() -> Vec<(Option<String>, Rung)> {
         support::skip("newuidmap is not installed");
     }
     matrix.push((Some(WITHOUT_RANGE.to_owned()), Rung::UsernsSingle));
+    matrix.push((None, Rung::Root));
     matrix
 }

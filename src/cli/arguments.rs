@@ -234,6 +234,9 @@ pub struct BuildArguments {
     /// The sandbox to use: userns, userns-single or root [default: the best there is]
     #[arg(long, value_name = "NAME")]
     pub rung: Option<String>,
+    /// Copy the layers into one tree, as where no overlay can be mounted
+    #[arg(long)]
+    pub no_overlay: bool,
     /// Values of a template's variables, from a file (not supported yet)
     #[arg(long, value_name = "FILE", hide = true)]
     pub variables: Option<PathBuf>,

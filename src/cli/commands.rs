@@ -124,6 +124,7 @@ impl Session {
             offline: build.offline,
             check: build.check,
             rung: build.rung,
+            no_overlay: build.no_overlay,
         };
         let request = self.request(build.spec, options)?;
         let artifacts = crate::build::run(&request)?;

@@ -70,6 +70,8 @@ pub struct BuildOptions {
     pub check: bool,
     /// The rung of the sandbox to use, by name; `None`: the best there is.
     pub rung: Option<String>,
+    /// Copy the layers into one tree even where an overlay could be mounted.
+    pub no_overlay: bool,
 }
 
 impl BuildOptions {

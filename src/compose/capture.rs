@@ -61,7 +61,8 @@ pub fn capture(
                 }
                 continue;
             }
-            Seen::Changed { opaque, entry, .. } => (*opaque, entry),
+            // Only what is below can be hidden; the kernel marks other new directories too.
+            Seen::Changed { opaque, entry, .. } => (*opaque && below.get(path).is_some(), entry),
         };
         let home = homes.get(path).filter(|home| *home != path);
         let entry = match home {

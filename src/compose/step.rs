@@ -72,6 +72,7 @@ pub fn run_noted_step(
         steps: work.steps,
         limits: cx.limits(),
         epoch: cx.epoch(),
+        assemble: cx.assemble,
     };
     std::fs::create_dir(&session.scratch)
         .map_err(|source| Error::io(crate::error::Kind::Build, "create directory", &session.scratch, source))?;

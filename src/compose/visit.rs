@@ -55,6 +55,7 @@ pub fn enter(cx: &Context, mut steps: Vec<Step>, visit: &Visit) -> Result<i32, E
         // Nobody looks around against the clock.
         limits: Limits { seconds: 0, ..cx.limits() },
         epoch: cx.epoch(),
+        assemble: cx.assemble,
     };
     std::fs::create_dir(&session.scratch)
         .map_err(|source| Error::io(Kind::Build, "create directory", &session.scratch, source))?;

@@ -67,6 +67,7 @@ pub fn last_command(cx: &Context, steps: Vec<Step>, path: &str, script: &str) ->
         steps,
         limits: Limits { seconds: limits.seconds.min(LIMIT_SECONDS), ..limits },
         epoch: cx.epoch(),
+        assemble: cx.assemble,
     };
     std::fs::create_dir(&session.scratch).ok()?;
     let mut last = None;

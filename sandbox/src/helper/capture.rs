@@ -1,8 +1,9 @@
 //! Reads what the upper holds, in the image's terms, and leaves plain files behind.
 
+use super::extract::{self, Seen};
 use super::fault::Doing;
-use super::stack::{Room, exists};
-use super::{settle, sweep};
+use super::stack::Room;
+use super::sweep;
 use crate::capability;
 use crate::changes::{Captured, Change, Kind, Meta};
 use crate::error::Fault;
@@ -13,12 +14,11 @@ use crate::supervisor::lookup::link_of;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, chmod, chown, fstat, openat, statat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-const DOING: &str = "capture what changed";
+pub(super) const DOING: &str = "capture what changed";
 /// Attributes that are overlay's own.
 pub(super) const OVERLAY: &[u8] = b"user.overlay.";
 const ORIGIN: &str = "user.overlay.origin";
@@ -28,15 +28,15 @@ const OPAQUE: &str = "user.overlay.opaque";
 const XATTR_MAX: usize = 65536;
 
 /// A path of the upper, relative to it.
-type Relative = PathBuf;
+pub(super) type Relative = PathBuf;
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
 /// Every entry of a directory tree, parents first. Paths are opened from the top, one after
 /// the other, so that depth costs no stack; a path over `PATH_MAX` is refused.
-fn entries(top: &OwnedFd) -> Result<Vec<(Relative, Stat)>, Fault> {
+pub(super) fn entries(top: &OwnedFd) -> Result<Vec<(Relative, Stat)>, Fault> {
     let mut found = Vec::new();
     let mut left = vec![PathBuf::new()];
     while let Some(directory) = left.pop() {
@@ -62,7 +62,7 @@ fn entries(top: &OwnedFd) -> Result<Vec<(Relative, Stat)>, Fault> {
     Ok(found)
 }
 
-fn open_top(path: &Path) -> Result<OwnedFd, Fault> {
+pub(super) fn open_top(path: &Path) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).doing(DOING, || format!("open({})", shown(path)))
 }
@@ -79,35 +79,54 @@ pub(super) fn special_files(upper: &Path) -> Result<Vec<Relative>, Fault> {
 
 /// Captures and normalises the upper; the overlay is unmounted on the way.
 pub(super) fn capture(room: &mut Room) -> Result<Captured, Fault> {
-    let top = open_top(&room.upper)?;
-    let mut all = entries(&top)?;
-    all.sort_by(|a, b| a.0.as_os_str().as_bytes().cmp(b.0.as_os_str().as_bytes()));
+    let (top, all) = match &room.assembled {
+        Some(assembled) => {
+            let tree = room.tree()?.try_clone().doing(DOING, || "dup".into())?;
+            let all = extract::changed(assembled, &tree)?;
+            (tree, all)
+        }
+        None => {
+            let top = open_top(&room.upper)?;
+            let all = extract::upper(&top)?;
+            (top, all)
+        }
+    };
     let mut links = BTreeMap::new();
-    for (_, stat) in &all {
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory && !settle::is_whiteout(stat) {
+    for stat in all.iter().filter_map(|seen| seen.stat.as_ref()) {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             *links.entry((stat.st_dev, stat.st_ino)).or_insert(0u32) += 1;
         }
     }
     let mut groups = Groups { links, numbers: BTreeMap::new() };
     let mut changes = Vec::with_capacity(all.len() + 1);
     changes.extend(root(room, &top)?);
-    for (path, stat) in &all {
+    for Seen { path, stat, hides } in &all {
         let bytes = path.as_os_str().as_bytes().to_vec();
-        if settle::is_whiteout(stat) {
+        let Some(stat) = stat else {
             changes.push(Change::Removed { path: bytes });
             continue;
-        }
+        };
         let fd = open_entry(top.as_fd(), &bytes).doing(DOING, || format!("open({})", shown(path)))?;
         let (entry, opaque) = meta(room, path, &fd, stat, &mut groups)?;
-        changes.push(Change::Changed { path: bytes, opaque, entry });
+        changes.push(Change::Changed { path: bytes, opaque: opaque || *hides, entry });
     }
+    drop(top);
     room.close()?;
-    for (path, stat) in all.iter().rev() {
-        plain(&top, path, stat).doing(DOING, || format!("normalise {}", shown(path)))?;
+    let assembled = room.assembled.is_some();
+    let top = open_top(if assembled { &room.root } else { &room.upper })?;
+    for Seen { path, stat, .. } in all.iter().rev() {
+        let done = match stat {
+            Some(stat) => plain(&top, path, stat),
+            None if assembled => Ok(()),
+            None => sweep::remove(top.as_fd(), path.as_os_str().as_bytes()),
+        };
+        done.doing(DOING, || format!("normalise {}", shown(path)))?;
     }
     let upper = room.scratch.join("upper");
-    if room.in_memory {
-        copy_out(&room.upper, &all, &upper)?;
+    if assembled {
+        extract::move_out(&top, &all, &open_top(&upper)?)?;
+    } else if room.in_memory {
+        extract::copy_out(&room.upper, &all, &upper)?;
     } else {
         strip(&link_of(top.as_fd())).doing(DOING, || "removexattr(/)".into())?;
         chown(&upper, Some(rustix::fs::Uid::ROOT), Some(rustix::fs::Gid::ROOT)).doing(DOING, || "chown(/)".into())?;
@@ -183,6 +202,7 @@ fn meta(room: &Room, path: &Path, fd: &OwnedFd, stat: &Stat, groups: &mut Groups
             return Err(Fault::Path { path: path.as_os_str().as_bytes().to_vec(), reason });
         }
     };
+    let copied_up = copied_up || room.assembled.as_ref().is_some_and(|assembled| assembled.knows(path));
     let content_unchanged = copied_up && matches!(kind, Kind::File { .. }) && same_below(room, path, stat);
     let meta = Meta {
         kind,
@@ -293,42 +313,6 @@ fn plain(top: &OwnedFd, path: &Path, stat: &Stat) -> Result<(), Errno> {
     let mode = stat.st_mode & 0o7777 | needed;
     if mode != stat.st_mode & 0o7777 || (stat.st_uid, stat.st_gid) != (0, 0) {
         chmod(&link, Mode::from_raw_mode(mode))?;
-    }
-    Ok(())
-}
-
-/// Copies plain files from the tmpfs to where they stay. Hard links are copied as such.
-fn copy_out(from: &Path, all: &[(Relative, Stat)], to: &Path) -> Result<(), Fault> {
-    let source = open_top(from)?;
-    let mut linked: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
-    for (path, stat) in all {
-        let (here, there) = (from.join(path), to.join(path));
-        // What was no plain file is gone already.
-        if !exists(&source, path) {
-            continue;
-        }
-        let call = || format!("copy({})", shown(path));
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => fs::create_dir(&there).doing(DOING, call)?,
-            FileType::Symlink => {
-                let target = fs::read_link(&here).doing(DOING, call)?;
-                std::os::unix::fs::symlink(target, &there).doing(DOING, call)?;
-                continue;
-            }
-            _ => {
-                if let Some(first) = linked.get(&(stat.st_dev, stat.st_ino)) {
-                    fs::hard_link(first, &there).doing(DOING, call)?;
-                    continue;
-                }
-                fs::copy(&here, &there).doing(DOING, call)?;
-                if stat.st_nlink > 1 {
-                    linked.insert((stat.st_dev, stat.st_ino), there.clone());
-                }
-            }
-        }
-        let mode = stat.st_mode & 0o7777 | 0o600;
-        let mode = if there.is_dir() { mode | 0o700 } else { mode };
-        chmod(&there, Mode::from_raw_mode(mode)).doing(DOING, call)?;
     }
     Ok(())
 }

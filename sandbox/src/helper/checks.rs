@@ -30,11 +30,19 @@ pub(super) fn check(rung: Rung, name: &str, result: Result<String, Fault>) -> Ch
 
 /// Everything beyond the namespaces themselves, which exist when this runs.
 pub(super) fn all(rung: Rung) -> Vec<Check> {
-    let single = rung == Rung::UsernsSingle;
+    if rung == Rung::Root {
+        return vec![
+            check(rung, "chroot", in_child(0, change_root)),
+            check(rung, "seccomp user notification", in_child(0, || listener(rung))),
+            check(rung, "calls of a child are readable", child_memory()),
+            check(rung, "capabilities", capabilities()),
+        ];
+    }
+    let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS;
     vec![
         check(rung, "overlay in a user namespace", overlay()),
-        check(rung, "procfs in a new pid namespace", in_child(processes)),
-        check(rung, "seccomp user notification", in_child(move || listener(single))),
+        check(rung, "procfs in a new pid namespace", in_child(namespaces, processes)),
+        check(rung, "seccomp user notification", in_child(namespaces, || listener(rung))),
     ]
 }
 
@@ -72,22 +80,73 @@ fn processes() -> Result<String, Fault> {
     view::processes().map(|_| "a private /proc can be mounted".into())
 }
 
-fn listener(single: bool) -> Result<String, Fault> {
-    let program = filter::program(Abi::NATIVE, Scope { single, devices: false });
+fn change_root() -> Result<String, Fault> {
+    rustix::process::chroot("/").doing("change the root", || "chroot(/)".into())?;
+    Ok("the root can be changed".into())
+}
+
+/// What the supervisor reads: a path lies in its caller's memory.
+fn child_memory() -> Result<String, Fault> {
+    static WORD: [u8; 4] = *b"here";
+    let doing = "read a child's memory";
+    let (read, write) = rustix::pipe::pipe().doing(doing, || "pipe".into())?;
+    match sys::fork(0).doing(doing, || "fork".into())? {
+        Fork::Child => {
+            drop(write);
+            // Until the other end is closed.
+            let _ = rustix::io::read(&read, &mut [0u8; 1]);
+            sys::exit(0);
+        }
+        Fork::Parent { pid, .. } => {
+            let mut word = [0u8; 4];
+            let answer = sys::read_memory(pid as u32, WORD.as_ptr() as u64, &mut word);
+            drop((read, write));
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
+            answer.doing(doing, || "process_vm_readv".into())?;
+            Ok("a supervisor can answer for it".into())
+        }
+    }
+}
+
+fn capabilities() -> Result<String, Fault> {
+    use caps::Capability;
+    let wanted =
+        [Capability::CAP_SETFCAP, Capability::CAP_SETPCAP, Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER];
+    let has = |capability: &Capability| caps::has_cap(None, caps::CapSet::Effective, *capability).unwrap_or(false);
+    match wanted.iter().find(|capability| !has(capability)) {
+        Some(missing) => Err(Fault::System {
+            doing: "set file capabilities".into(),
+            call: format!("capget without {missing}"),
+            hint: Some(format!(
+                "start the container with --cap-add {}",
+                missing.to_string().trim_start_matches("CAP_")
+            )),
+            errno: libc::EPERM,
+        }),
+        None => Ok("those of a container's default set are there".into()),
+    }
+}
+
+fn listener(rung: Rung) -> Result<String, Fault> {
+    let (single, bare) = (rung != Rung::Userns, rung == Rung::Root);
+    let program = filter::program(Abi::NATIVE, Scope { single, devices: false, bare });
+    if bare {
+        rustix::thread::set_no_new_privs(true).doing("filter system calls", || "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
+    }
     let fd = sys::install_filter(&program)
         .doing("filter system calls", || "seccomp(SET_MODE_FILTER, NEW_LISTENER)".into())?;
     drop(fd);
     Ok(format!("{} instructions installed", program.len()))
 }
 
-/// Runs a check in the first process of new pid and mount namespaces.
-fn in_child(body: impl Fn() -> Result<String, Fault>) -> Result<String, Fault> {
+/// Runs a check in a child, in these new namespaces.
+fn in_child(namespaces: libc::c_int, body: impl Fn() -> Result<String, Fault>) -> Result<String, Fault> {
     use crate::wire::{Wire, decode};
     let doing = "start a process in new namespaces";
     let (read, write) = rustix::pipe::pipe().doing(doing, || "pipe".into())?;
-    match sys::fork(libc::CLONE_NEWPID | libc::CLONE_NEWNS)
-        .doing(doing, || "clone(CLONE_NEWPID | CLONE_NEWNS)".into())?
-    {
+    match sys::fork(namespaces).doing(doing, || "clone(CLONE_NEWPID | CLONE_NEWNS)".into())? {
         Fork::Child => {
             let mut bytes = Vec::new();
             match body() {

@@ -20,6 +20,11 @@ const DOING: &str = "enter the sandbox";
 
 /// Enters a user namespace with its id maps, and the others.
 pub(super) fn enter(rung: Rung, control: &Control) -> Result<(), Fault> {
+    if rung == Rung::Root {
+        // Whatever the payload's first process leaves behind comes to this one.
+        let me = Some(rustix::process::getpid());
+        return rustix::process::set_child_subreaper(me).doing(DOING, || "prctl(PR_SET_CHILD_SUBREAPER)".into());
+    }
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     unshare(UnshareFlags::NEWUSER, "CLONE_NEWUSER")?;
     match rung {

@@ -3,12 +3,11 @@
 
 use super::fault::Doing;
 use super::view::{self, View};
-use crate::capability;
+use super::walls;
 use crate::error::Fault;
 use crate::session::{Command, Limits};
 use crate::supervisor::calls::Abi;
 use crate::supervisor::filter::{self, Scope};
-use crate::supervisor::tasks::DEFAULT_SLACK;
 use crate::sys::{self, Fork};
 use crate::wire::{Wire, decode, wire_enum};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,13 +39,15 @@ const REAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 pub(super) enum Word {
     /// The filter is in place; its listener comes with the message, if calls are asked about.
     Listener,
+    /// The command ended, and what it left behind is about to.
+    Ending,
     /// The command ended: exit code, or negative signal number.
     Ended { code: i32 },
     /// Our own code failed.
     Failed(Fault),
 }
 
-wire_enum!(Word { 0 => Listener, 1 => Ended { code }, 2 => Failed(fault) });
+wire_enum!(Word { 0 => Listener, 1 => Ended { code }, 2 => Failed(fault), 3 => Ending });
 
 /// What to start.
 pub(super) struct Plan<'a> {
@@ -131,8 +132,11 @@ pub(super) fn start(plan: &Plan<'_>) -> Result<Running, Fault> {
     let (channel, end) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .doing(doing, || "socketpair".into())?;
-    let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC;
-    match sys::fork(namespaces).doing(doing, || "clone(CLONE_NEWPID | CLONE_NEWNS)".into())? {
+    let (namespaces, call) = match plan.scope.bare {
+        true => (0, "fork"),
+        false => (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC, "clone(CLONE_NEWPID | CLONE_NEWNS)"),
+    };
+    match sys::fork(namespaces).doing(doing, || call.into())? {
         Fork::Parent { pid, pidfd } => Ok(Running { pid, pidfd, channel, out, err }),
         Fork::Child => {
             let streams = Streams { stdin, out: out_end, err: err_end };
@@ -155,10 +159,19 @@ fn first(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) {
         let _ = say(channel.as_fd(), &Word::Failed(fault), None);
         sys::exit(SAID_WHY);
     };
-    // The helper has one thread, so this fires when the helper dies and not before.
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    if let Err(fault) = view::apply(&plan.view, plan.root, plan.limits) {
-        fail(fault);
+    if plan.scope.bare {
+        // It must outlive the helper, to end what is below it.
+        let me = Some(rustix::process::getpid());
+        let call = || "prctl(PR_SET_CHILD_SUBREAPER)".into();
+        if let Err(fault) = rustix::process::set_child_subreaper(me).doing("start the command", call) {
+            fail(fault);
+        }
+    } else {
+        // The helper has one thread, so this fires when the helper dies and not before.
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        if let Err(fault) = view::apply(&plan.view, plan.root, plan.limits) {
+            fail(fault);
+        }
     }
     let child = match sys::fork(0).doing("start the command", || "fork".into()) {
         Ok(Fork::Parent { pid, .. }) => pid,
@@ -173,16 +186,21 @@ fn first(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) {
             return;
         }
     };
-    let code = wait_for(child, channel);
+    let code = wait_for(child, channel, plan.scope.bare);
     // Whatever it left behind ends with it.
-    sys::kill_all();
-    while !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+    if plan.scope.bare {
+        let _ = say(channel.as_fd(), &Word::Ending, None);
+        super::bare::end_all();
+    } else {
+        sys::kill_all();
+        while !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+    }
     let _ = say(channel.as_fd(), &Word::Ended { code }, None);
     sys::exit(0);
 }
 
 /// Reaps until the command ends. Holds no descriptor but the channel meanwhile.
-fn wait_for(child: i32, channel: &OwnedFd) -> i32 {
+fn wait_for(child: i32, channel: &OwnedFd, bare: bool) -> i32 {
     use std::os::fd::AsRawFd;
     let keep = channel.as_raw_fd() as u32;
     // The numbers below belong to nobody who still runs in this process.
@@ -203,7 +221,10 @@ fn wait_for(child: i32, channel: &OwnedFd) -> i32 {
         fds.push(PollFd::new(channel, PollFlags::empty()));
         let _ = poll(&mut fds, Some(&REAP));
         if fds.last().is_some_and(|fd| fd.revents().contains(PollFlags::HUP)) {
-            // The helper is gone, and this namespace with it.
+            // The helper is gone, and this namespace with it, if it is one.
+            if bare {
+                super::bare::end_all();
+            }
             sys::exit(SAID_WHY);
         }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -255,6 +276,20 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
         env.push(c_string(format!("IMAGE_ROOT={}", crate::session::HOST_VIEW_IMAGE).as_bytes())?);
     }
     rustix::process::setsid().doing(doing, || "setsid".into())?;
+    let open_null = || {
+        rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+            .doing(doing, || "open(/dev/null)".into())
+    };
+    let mut null = open_null()?;
+    if plan.scope.bare {
+        walls::shut_in(plan.root)?;
+        // The tree's own, unless no device could be made in it.
+        if let Ok(own) = open_null()
+            && rustix::fs::fstat(&own).is_ok_and(|stat| stat.st_rdev != 0)
+        {
+            null = own;
+        }
+    }
     if command.terminal {
         // The helper's standard output; see `Helper::start_at`.
         let terminal = rustix::stdio::stdout();
@@ -263,15 +298,7 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
             sys::place_fd(terminal, number).doing(doing, || format!("dup2(_, {number})"))?;
         }
     } else {
-        let null;
-        let stdin = match &streams.stdin {
-            Some(fd) => fd,
-            None => {
-                null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-                    .doing(doing, || "open(/dev/null)".into())?;
-                &null
-            }
-        };
+        let stdin = streams.stdin.as_ref().unwrap_or(&null);
         for (number, fd) in [(0, stdin), (1, &streams.out), (2, &streams.err)] {
             sys::place_fd(fd.as_fd(), number).doing(doing, || format!("dup2(_, {number})"))?;
         }
@@ -281,12 +308,11 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
     let cwd = if command.cwd.is_empty() { b"/" } else { &command.cwd[..] };
     rustix::process::chdir(cwd).doing(doing, || format!("chdir({})", String::from_utf8_lossy(cwd)))?;
     limit(plan)?;
-    let slack = std::num::NonZeroU64::new(DEFAULT_SLACK);
-    let _ = rustix::thread::set_current_timer_slack(slack);
-    if !plan.scope.single {
+    walls::carrier()?;
+    if !plan.scope.single || plan.scope.bare {
         rustix::thread::set_thread_groups(&[]).doing(doing, || "setgroups([])".into())?;
     }
-    drop_capabilities()?;
+    walls::drop_capabilities(plan.scope.bare)?;
     let program = filter::program(Abi::NATIVE, plan.scope);
     let listener = sys::install_filter(&program).doing("filter system calls", || "seccomp(SET_MODE_FILTER)".into())?;
     say(channel.as_fd(), &Word::Listener, Some(listener.as_fd())).doing(doing, || "sendmsg".into())?;
@@ -317,18 +343,4 @@ fn limit(plan: &Plan<'_>) -> Result<(), Fault> {
         setrlimit(resource, limit).doing("limit the command", || format!("setrlimit({resource:?})"))?;
     }
     Ok(())
-}
-
-fn drop_capabilities() -> Result<(), Fault> {
-    let failed =
-        |error: caps::errors::CapsError| Fault::Helper { detail: format!("capabilities cannot be dropped: {error}") };
-    for capability in caps::all() {
-        let kept = capability::KEPT.iter().any(|(kept, _)| *kept == capability);
-        // The kernel may be older than the list.
-        if !kept && caps::has_cap(None, caps::CapSet::Bounding, capability).unwrap_or(false) {
-            caps::drop(None, caps::CapSet::Bounding, capability).map_err(failed)?;
-        }
-    }
-    caps::clear(None, caps::CapSet::Ambient).map_err(failed)?;
-    caps::clear(None, caps::CapSet::Inheritable).map_err(failed)
 }

@@ -5,7 +5,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, openat2, st
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,15 @@ const WORTH_A_LOOK: u64 = 1024;
 /// Bytes allocated below a directory, however deep; a file with several names counts once.
 pub(super) fn bytes_below(top: &Path) -> u64 {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(top) = rustix::fs::open(top, flags, Mode::empty()) else { return 0 };
+    rustix::fs::open(top, flags, Mode::empty()).map_or(0, from_top)
+}
+
+/// As [`bytes_below`], of an open directory.
+pub(super) fn bytes_below_at(top: BorrowedFd<'_>) -> u64 {
+    top.try_clone_to_owned().map_or(0, from_top)
+}
+
+fn from_top(top: OwnedFd) -> u64 {
     // No descriptor and no stack frame for each level: a payload decides how many there are.
     let mut left = vec![(Rc::new(top), PathBuf::from("."))];
     let mut linked = BTreeSet::new();
@@ -70,12 +78,12 @@ fn open_below(base: &Rc<OwnedFd>, path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Why the session must end before the machine is out of memory and the kernel chooses whom to
 /// kill, with or without a bound of its own; `own` is what its processes have.
-pub(super) fn out_of_memory(own: u64, pid: i32) -> Option<String> {
+pub(super) fn out_of_memory(own: u64, payload: impl FnOnce() -> Payload) -> Option<String> {
     let (left, total) = memory_left(&fs::read_to_string("/proc/meminfo").ok()?)?;
     if left >= MOST_SPARED.min(total / 8) {
         return None;
     }
-    let own = own.saturating_add(hidden(pid).memory);
+    let own = own.saturating_add(hidden(&payload()).memory);
     (own >= total / FAIR_SHARE).then(|| format!("{left} bytes are left on the machine, {own} in use"))
 }
 
@@ -97,26 +105,30 @@ pub(super) struct Hidden {
     pub(super) memory: u64,
 }
 
-/// Looks for it in the namespace of that process, which is its first. What is on its way
-/// through a socket, or only open in one thread, is not seen; free space and memory of the
-/// machine are bounded all the same.
-pub(super) fn hidden(pid: i32) -> Hidden {
-    let root = PathBuf::from(format!("/proc/{pid}/root"));
+/// Whom to look at.
+pub(super) struct Payload {
+    /// Their directories in a /proc.
+    pub(super) processes: Vec<PathBuf>,
+    /// Where file systems in memory are mounted that only they have.
+    pub(super) root: Option<PathBuf>,
+}
+
+/// Looks for it. What is on its way through a socket, or only open in one thread, is not seen; free
+/// space and memory of the machine are bounded all the same.
+pub(super) fn hidden(payload: &Payload) -> Hidden {
     let mut found = Hidden::default();
     let mut seen = BTreeSet::new();
-    for entry in fs::read_dir(root.join("proc")).into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-            open_files(&entry.path().join("fd"), &mut seen, &mut found);
-        }
+    for process in &payload.processes {
+        open_files(&process.join("fd"), &mut seen, &mut found);
     }
     // After all that is open, so that nothing counts twice.
-    for entry in fs::read_dir(root.join("proc")).into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-            found.memory = found.memory.saturating_add(mapped(&entry.path(), &seen));
-        }
+    for process in &payload.processes {
+        found.memory = found.memory.saturating_add(mapped(process, &seen));
     }
-    for name in ["tmp", "run", "dev", "dev/shm"] {
-        found.memory = found.memory.saturating_add(file_system(&root, name));
+    if let Some(root) = &payload.root {
+        for name in ["tmp", "run", "dev", "dev/shm"] {
+            found.memory = found.memory.saturating_add(file_system(root, name));
+        }
     }
     found
 }

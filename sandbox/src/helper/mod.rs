@@ -1,17 +1,23 @@
 //! The helper: this program again, with one thread, in namespaces of its own.
 
+mod assembled;
+mod bare;
 mod capture;
 mod checks;
 mod enter;
+mod extract;
 mod fault;
 mod launch;
 mod measure;
+mod merged;
+mod overlay;
 mod place;
 mod pump;
 mod settle;
 mod stack;
 mod sweep;
 mod view;
+pub(crate) mod walls;
 mod watch;
 
 use crate::error::Fault;
@@ -21,6 +27,7 @@ use crate::rung::Rung;
 use crate::session::{Command, Session, Step};
 use crate::supervisor::filter::Scope;
 use crate::sys;
+use bare::Bare;
 use fault::Doing;
 use launch::Plan;
 use place::Placement;
@@ -109,11 +116,10 @@ fn inside(rung: Rung, control: &Control) -> Result<(), Fault> {
 }
 
 fn run(session: &Session, rung: Rung, control: &Control) -> Result<(), Fault> {
-    let single = rung != Rung::Userns;
     // The kernel's default would hold us to 1024, and a stack may need more for a moment.
     raise_open_files();
-    let mut room = Room::new(session, single)?;
-    let mut watch = Watch::new(&session.limits, &room.scratch, &room.upper);
+    let mut room = Room::new(session)?;
+    let mut watch = Watch::new(&session.limits, &room.scratch, &room.upper, rung == Rung::Root);
     for (index, step) in session.steps.iter().enumerate() {
         if control.is_closed() {
             return Err(Fault::Cancelled);
@@ -142,7 +148,12 @@ fn raise_open_files() {
 
 fn one(index: usize, step: &Step, room: &mut Room, watch: &mut Watch, control: &Control) -> Result<Status, Fault> {
     match step {
-        Step::Stack { lowers, keep } => room.stack(lowers, keep)?,
+        Step::Stack { lowers, keep } => {
+            room.stack(lowers, keep)?;
+            if let Some(assembled) = &room.assembled {
+                watch.look_at_tree(&room.root, assembled.bytes);
+            }
+        }
         Step::Place { path, what, mode, uid, gid, mtime, xattrs } => {
             let placement = Placement { path, what, mode: *mode, uid: *uid, gid: *gid, mtime: *mtime, xattrs };
             place::place(room, &placement)?;
@@ -167,11 +178,18 @@ fn start(
 ) -> Result<Status, Fault> {
     room.ensure_mount_points()?;
     let files = &room.supervisor.files;
-    let scope = Scope { single: files.single, devices: files.devices };
+    let scope = Scope { single: files.single, devices: files.devices, bare: room.supervisor.bare };
     let limits = room.limits.clone();
-    let root: PathBuf = room.root.clone();
-    let plan = Plan { view, root: &root, command, limits: &limits, scope };
-    pump::run(index, &plan, &mut room.supervisor, watch, control)
+    if !scope.bare {
+        let root: PathBuf = room.root.clone();
+        let plan = Plan { view, root: &root, command, limits: &limits, scope };
+        return pump::run(index, &plan, &mut room.supervisor, watch, control);
+    }
+    let bare = Bare::make(room, &view)?;
+    let plan = Plan { view, root: &bare.root, command, limits: &limits, scope };
+    let ran = pump::run(index, &plan, &mut room.supervisor, watch, control);
+    bare.unmake(room)?;
+    ran
 }
 
 /// Ends the session if the step's status is not accepted.

@@ -72,6 +72,7 @@ pub(super) fn run(
     control: &Control,
 ) -> Result<Status, Fault> {
     let running = launch::start(plan)?;
+    supervisor.population.begin(running.pid, plan.limits.processes);
     let result = attend(index, running, supervisor, watch, control);
     supervisor.forget_tasks();
     result
@@ -94,6 +95,10 @@ fn attend(
     kill(&running);
     if let Some(pid) = Pid::from_raw(running.pid) {
         while let Err(Errno::INTR) = waitpid(Some(pid), WaitOptions::empty()) {}
+    }
+    if supervisor.bare {
+        // No namespace takes them along. Nobody answers their calls any more, so none forks.
+        super::bare::end_all();
     }
     let (ended, mut out, mut err) = result?;
     while out.fd.is_some() || err.fd.is_some() {
@@ -169,6 +174,7 @@ fn attend_until_end(
                         }
                         listener = fd;
                     }
+                    Word::Ending => supervisor.population.closed = true,
                     Word::Ended { code } => return Ok((code, out, err)),
                     Word::Failed(fault) => return Err(fault),
                 }

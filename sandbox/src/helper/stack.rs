@@ -1,19 +1,18 @@
 //! The scratch directory and the overlay that is mounted in it.
 
+use super::assembled::Assembled;
 use super::fault::Doing;
+use super::overlay::overlay;
 use super::{settle, view};
 use crate::error::Fault;
+use crate::rung::Rung;
 use crate::session::{Limits, Session};
 use crate::supervisor::Supervisor;
 use crate::supervisor::ledger::Entry;
 use rustix::fs::{AtFlags, Mode, OFlags, open, openat};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, unmount,
-};
+use rustix::mount::{UnmountFlags, unmount};
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -23,10 +22,7 @@ use std::path::{Path, PathBuf};
 /// floor, and each group takes a place.
 const MAX_LOWERS: usize = 480;
 
-/// What mount(2) takes as data, for kernels before `lowerdir+` (Linux 6.7).
-const PAGE: usize = 4096;
-
-const STACK: &str = "stack the layers";
+pub(super) const STACK: &str = "stack the layers";
 
 /// The directories of a session and what is mounted on them.
 pub(super) struct Room {
@@ -47,6 +43,8 @@ pub(super) struct Room {
     /// Counts overlays: `volatile` wants a fresh work directory for each.
     generation: u32,
     groups: Vec<PathBuf>,
+    /// Set where no overlay can be mounted, or none is wanted.
+    pub(super) assembled: Option<Assembled>,
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), Fault> {
@@ -60,16 +58,18 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), Fault> {
 }
 
 /// What a scratch directory of ours may hold; `sweep` empties these and nothing else.
-pub(super) const PARTS: [&str; 8] = ["upper", "root", "floor", "memory", "links", "work", "groups", "probe"];
+pub(super) const PARTS: [&str; 10] =
+    ["upper", "root", "floor", "memory", "links", "work", "groups", "probe", "held", "host"];
 
 impl Room {
     /// Prepares the scratch directory; what an earlier session left in it goes.
-    pub(super) fn new(session: &Session, single: bool) -> Result<Room, Fault> {
+    pub(super) fn new(session: &Session) -> Result<Room, Fault> {
+        let (single, bare) = (session.rung != Rung::Userns, session.rung == Rung::Root);
         let scratch = session.scratch.clone();
         super::sweep::empty(&scratch)?;
         rustix::fs::chmod(&scratch, Mode::from_raw_mode(0o700))
             .doing("prepare the scratch directory", || format!("chmod({})", scratch.display()))?;
-        for part in ["root", "floor", "upper", "work", "links", "groups"] {
+        for part in ["root", "floor", "upper", "work", "links", "groups", "held"] {
             make_directory(&scratch.join(part), 0o755)?;
             // A set-gid parent must not hand its group to what the image calls group 0.
             let gid = Some(rustix::fs::Gid::ROOT);
@@ -86,13 +86,14 @@ impl Room {
             in_memory: false,
             epoch: session.epoch,
             limits: session.limits.clone(),
-            supervisor: Supervisor::new(single),
+            supervisor: Supervisor::new(single, bare),
             lowers: Vec::new(),
             tree: None,
             generation: 0,
             groups: Vec::new(),
+            assembled: (bare || session.assemble).then(Assembled::default),
         };
-        if crate::place::carries_upper(&room.scratch.join("probe")).is_err() {
+        if room.assembled.is_none() && crate::place::carries_upper(&room.scratch.join("probe")).is_err() {
             room.move_to_memory()?;
         }
         Ok(room)
@@ -116,24 +117,31 @@ impl Room {
             .ok_or_else(|| Fault::Path { path: b"/".to_vec(), reason: "no step has stacked layers yet".into() })
     }
 
-    /// Mounts the overlay with these lower directories.
+    /// Makes the tree show these lower directories.
     pub(super) fn stack(&mut self, lowers: &[PathBuf], keep: &[Vec<u8>]) -> Result<(), Fault> {
+        if self.assembled.is_some() {
+            return self.assemble(lowers, keep);
+        }
         let held = self.unmount()?;
         if self.generation > 0 {
             settle::settle(&self.upper, &self.lowers, lowers, keep)?;
         }
         self.generation += 1;
         match self.mount(lowers) {
-            // An upper that looks right may be refused all the same.
-            Err(Fault::System { .. }) if self.generation == 1 && !self.in_memory => {
-                self.move_to_memory()?;
-                self.mount(lowers)?;
+            // An upper that looks right may be refused all the same, and so may any overlay.
+            Err(Fault::System { .. }) if self.generation == 1 => {
+                let tried = if self.in_memory { Err(()) } else { self.move_to_memory().map_err(|_| ()) };
+                if tried.and_then(|()| self.mount(lowers).map_err(|_| ())).is_err() {
+                    self.let_go();
+                    (self.upper, self.in_memory) = (self.scratch.join("upper"), false);
+                    self.assembled = Some(Assembled::default());
+                    return self.assemble(lowers, keep);
+                }
             }
             other => other?,
         }
         self.lowers = lowers.to_vec();
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let tree = open(&self.root, flags, Mode::empty()).doing(STACK, || format!("open({})", self.root.display()))?;
+        let tree = self.open_root()?;
         for (path, entry) in held {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             if let Ok(fd) = openat(&tree, &path, flags, Mode::empty()) {
@@ -144,10 +152,43 @@ impl Room {
         Ok(())
     }
 
+    fn open_root(&self) -> Result<OwnedFd, Fault> {
+        // Not O_PATH: an assembled tree is read and changed through it.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        open(&self.root, flags, Mode::empty()).doing(STACK, || format!("open({})", self.root.display()))
+    }
+
+    /// Without overlay: the tree's own directory takes copies.
+    fn assemble(&mut self, lowers: &[PathBuf], keep: &[Vec<u8>]) -> Result<(), Fault> {
+        if self.tree.is_none() {
+            if !self.supervisor.bare {
+                // A view's root has to be a mount.
+                view::attach(&view::copy_of(&self.root)?, &self.root)?;
+            }
+            self.tree = Some(self.open_root()?);
+        }
+        let mut all = vec![self.scratch.join("floor")];
+        all.extend(without_repeats(lowers));
+        let strip = |path: &'_ Vec<u8>| path.iter().take_while(|byte| **byte == b'/').count();
+        let keep = keep.iter().map(|path| &path[strip(path)..]).collect();
+        if let (Some(assembled), Some(tree)) = (&mut self.assembled, &self.tree) {
+            assembled.stack(tree, &all, &keep)?;
+        }
+        self.lowers = lowers.to_vec();
+        self.generation += 1;
+        Ok(())
+    }
+
     /// Unmounts the overlay. Files that only the ledger's table knows are returned by path.
     fn unmount(&mut self) -> Result<Vec<(PathBuf, Entry)>, Fault> {
         let mut held = Vec::new();
-        if self.tree.is_some() {
+        if self.assembled.is_some() {
+            self.supervisor.files.ledger.release();
+            if self.tree.take().is_some() && !self.supervisor.bare {
+                unmount(&self.root, UnmountFlags::empty())
+                    .doing(STACK, || format!("umount2({})", self.root.display()))?;
+            }
+        } else if self.tree.is_some() {
             held = self.held()?;
             self.supervisor.files.ledger.release();
             self.tree = None;
@@ -237,83 +278,6 @@ fn without_repeats(lowers: &[PathBuf]) -> Vec<PathBuf> {
     let mut kept: Vec<PathBuf> = lowers.iter().rev().filter(|lower| seen.insert(*lower)).cloned().collect();
     kept.reverse();
     kept
-}
-
-/// Mounts an overlay: `lowers` bottom first, upper and work if it is to be written.
-fn overlay(at: &Path, lowers: &[PathBuf], writable: Option<(&Path, &Path)>, links: &Path) -> Result<(), Fault> {
-    match overlay_new(at, lowers, writable) {
-        // The parameter `lowerdir+` is not known to this kernel: some say so at once, those before 6.5 take
-        // any parameter and refuse when the file system is made.
-        Err(Fault::System { errno, .. }) if errno == libc::EINVAL => overlay_old(at, lowers, writable, links),
-        other => other,
-    }
-}
-
-fn overlay_new(at: &Path, lowers: &[PathBuf], writable: Option<(&Path, &Path)>) -> Result<(), Fault> {
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).doing(STACK, || "fsopen(\"overlay\")".into())?;
-    // A value may have 255 bytes, so directories are named through our open files.
-    let set = |key: &str, path: &Path| -> Result<(), Fault> {
-        use std::os::fd::AsRawFd;
-        let call = || format!("fsconfig(\"overlay\", {key}={})", path.display());
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = open(path, flags, Mode::empty()).doing(STACK, call)?;
-        let name = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        fsconfig_set_string(fs.as_fd(), key, name).doing(STACK, call)
-    };
-    for lower in lowers.iter().rev() {
-        set("lowerdir+", lower)?;
-    }
-    let mut flags = vec!["userxattr"];
-    if let Some((upper, work)) = writable {
-        set("upperdir", upper)?;
-        set("workdir", work)?;
-        flags.push("volatile");
-    }
-    for flag in flags {
-        fsconfig_set_flag(fs.as_fd(), flag).doing(STACK, || format!("fsconfig(\"overlay\", {flag})"))?;
-    }
-    for key in ["index", "metacopy"] {
-        fsconfig_set_string(fs.as_fd(), key, "off").doing(STACK, || format!("fsconfig(\"overlay\", {key}=off)"))?;
-    }
-    fsconfig_create(fs.as_fd())
-        .doing(STACK, || format!("fsconfig(\"overlay\", create) with {} lower directories", lowers.len()))?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOATIME;
-    let fd = fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .doing(STACK, || "fsmount(\"overlay\")".into())?;
-    view::attach(&fd, at)
-}
-
-/// With mount(2), whose data is one page: directories get short names.
-fn overlay_old(at: &Path, lowers: &[PathBuf], writable: Option<(&Path, &Path)>, links: &Path) -> Result<(), Fault> {
-    let call = || format!("mount(\"overlay\", {}) with {} lower directories", at.display(), lowers.len());
-    for entry in fs::read_dir(links).doing(STACK, call)?.flatten() {
-        let _ = fs::remove_file(entry.path());
-    }
-    let link = |name: &str, target: &Path| rustix::fs::symlink(target, links.join(name)).doing(STACK, call);
-    let mut names = Vec::new();
-    for (index, lower) in lowers.iter().enumerate().rev() {
-        let name = format!("{index:x}");
-        link(&name, lower)?;
-        names.push(name);
-    }
-    let mut data = format!("lowerdir={},userxattr,index=off,metacopy=off", names.join(":"));
-    if let Some((upper, work)) = writable {
-        link("u", upper)?;
-        link("w", work)?;
-        data.push_str(",upperdir=u,workdir=w,volatile");
-    }
-    if data.len() >= PAGE {
-        return Err(Fault::Path {
-            path: at.as_os_str().as_bytes().to_vec(),
-            reason: format!("{} layers are too many for a kernel before 6.7", lowers.len()),
-        });
-    }
-    let data = CString::new(data).map_err(|_| Fault::Helper { detail: "NUL in a name".into() })?;
-    rustix::process::chdir(links).doing(STACK, call)?;
-    let flags = MountFlags::NODEV | MountFlags::NOATIME;
-    let mounted = rustix::mount::mount("overlay", at, "overlay", flags, data.as_c_str());
-    rustix::process::chdir("/").doing(STACK, call)?;
-    mounted.doing(STACK, call)
 }
 
 /// Whether a path of a directory exists, without following a link at its end.

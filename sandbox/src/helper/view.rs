@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// What is put at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// A private file system in memory with that mode, bounded by the session's limit.
     Memory(u32),
     /// As `Memory`, empty and read-only.
@@ -40,9 +40,9 @@ enum What {
 
 /// One row of a view.
 #[derive(Debug, Clone, Copy)]
-struct Row {
-    at: &'static str,
-    what: What,
+pub(super) struct Row {
+    pub(super) at: &'static str,
+    pub(super) what: What,
     /// Why it is there.
     #[allow(dead_code, reason = "for readers")]
     reason: &'static str,
@@ -54,7 +54,7 @@ const fn row(at: &'static str, what: What, reason: &'static str) -> Row {
 
 /// Both views have these.
 #[rustfmt::skip]
-const COMMON: &[Row] = &[
+pub(super) const COMMON: &[Row] = &[
     row("/proc", What::Processes, "the payload's own processes and nobody else's"),
     row("/proc/sys", What::ReadOnly, "knobs of the machine, writable for its root"),
     row("/proc/sysrq-trigger", What::ReadOnly, "as above"),
@@ -88,7 +88,7 @@ const COMMON: &[Row] = &[
 
 /// Only the image's own view has these.
 #[rustfmt::skip]
-const IMAGE_ONLY: &[Row] = &[
+pub(super) const IMAGE_ONLY: &[Row] = &[
     row("/run", What::Memory(0o755), "never captured, and empty at boot"),
     row("/run/lock", What::Directory(0o1777), "as Debian's base-files and systemd have it"),
 ];
@@ -175,6 +175,12 @@ pub(super) fn processes() -> Result<OwnedFd, Fault> {
 fn copy(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, path, flags)
+}
+
+/// A directory as a mount of its own, to be attached.
+pub(super) fn copy_of(path: &Path) -> Result<OwnedFd, Fault> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, path, flags).doing("make a mount", || format!("open_tree({})", path.display()))
 }
 
 fn restrict(fd: &OwnedFd, flags: MountAttrFlags, at: &str) -> Result<(), Fault> {

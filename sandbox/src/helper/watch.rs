@@ -24,10 +24,14 @@ pub(super) struct Watch {
     deadline: Option<Instant>,
     next: Instant,
     next_upper: Instant,
+    /// Bytes that lie where the upper is looked for and are nobody's doing.
+    given: u64,
+    /// There is no pid namespace: the processes are those below the first.
+    bare: bool,
 }
 
 impl Watch {
-    pub(super) fn new(limits: &Limits, scratch: &Path, upper: &Path) -> Watch {
+    pub(super) fn new(limits: &Limits, scratch: &Path, upper: &Path, bare: bool) -> Watch {
         let now = Instant::now();
         let deadline = (limits.seconds > 0).then(|| now.checked_add(Duration::from_secs(limits.seconds))).flatten();
         Watch {
@@ -37,7 +41,14 @@ impl Watch {
             deadline,
             next: now + TICK,
             next_upper: now + TICK,
+            given: 0,
+            bare,
         }
+    }
+
+    /// Looks at an assembled tree, of which the layers' own bytes do not count.
+    pub(super) fn look_at_tree(&mut self, tree: &Path, given: u64) {
+        (self.upper, self.given) = (tree.to_owned(), given);
     }
 
     /// How long the loop may sleep.
@@ -61,7 +72,7 @@ impl Watch {
         }
         self.next = now + TICK;
         self.check_time(index)?;
-        let (processes, memory) = usage(pid);
+        let (processes, memory) = if self.bare { usage_below(pid) } else { usage(pid) };
         if self.limits.processes > 0 && processes > self.limits.processes {
             return Err(limit(index, "processes", format!("{} allowed", self.limits.processes)));
         }
@@ -69,7 +80,7 @@ impl Watch {
             let detail = format!("{} bytes allowed, {memory} in use", self.limits.memory);
             return Err(limit(index, "memory", detail));
         }
-        if let Some(detail) = measure::out_of_memory(memory, pid) {
+        if let Some(detail) = measure::out_of_memory(memory, || self.payload(pid)) {
             return Err(limit(index, "memory", detail));
         }
         if let Ok(stat) = rustix::fs::statvfs(&self.scratch) {
@@ -89,8 +100,8 @@ impl Watch {
             }
         }
         if now >= self.next_upper && (self.limits.upper_bytes > 0 || self.limits.memory > 0) {
-            let hidden = measure::hidden(pid);
-            let used = measure::bytes_below(&self.upper).saturating_add(hidden.unnamed);
+            let hidden = measure::hidden(&self.payload(pid));
+            let used = measure::bytes_below(&self.upper).saturating_sub(self.given).saturating_add(hidden.unnamed);
             let memory = memory.saturating_add(hidden.memory);
             let took = now.elapsed();
             self.next_upper = now + took.saturating_mul(UPPER_SHARE).max(TICK);
@@ -104,6 +115,19 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// The processes of the command, and the tree with the file systems that are only theirs.
+    fn payload(&self, pid: i32) -> measure::Payload {
+        if self.bare {
+            let below = crate::processes::below(pid).into_iter();
+            let processes = below.map(|process| PathBuf::from(format!("/proc/{}", process.pid))).collect();
+            return measure::Payload { processes, root: None };
+        }
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let entries = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
+        let processes = entries.filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        measure::Payload { processes: processes.map(|entry| entry.path()).collect(), root: Some(root) }
     }
 }
 
@@ -121,11 +145,23 @@ fn usage(pid: i32) -> (u64, u64) {
             continue;
         }
         processes += 1;
-        let text = fs::read_to_string(entry.path().join("statm")).unwrap_or_default();
-        let mut fields = text.split_ascii_whitespace().filter_map(|field| field.parse::<u64>().ok());
-        // size, resident, shared (proc(5))
-        let (resident, shared) = (fields.nth(1).unwrap_or(0), fields.next().unwrap_or(0));
-        pages = pages.saturating_add(resident.saturating_sub(shared));
+        pages = pages.saturating_add(anonymous_pages(&entry.path()));
     }
     (processes, pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
+/// As `usage`, of the processes below one.
+fn usage_below(first: i32) -> (u64, u64) {
+    let all = crate::processes::below(first);
+    let pages = all.iter().map(|process| anonymous_pages(&PathBuf::from(format!("/proc/{}", process.pid))));
+    let pages = pages.fold(0u64, u64::saturating_add);
+    (all.len() as u64, pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
+fn anonymous_pages(process: &Path) -> u64 {
+    let text = fs::read_to_string(process.join("statm")).unwrap_or_default();
+    let mut fields = text.split_ascii_whitespace().filter_map(|field| field.parse::<u64>().ok());
+    // size, resident, shared (proc(5))
+    let (resident, shared) = (fields.nth(1).unwrap_or(0), fields.next().unwrap_or(0));
+    resident.saturating_sub(shared)
 }

@@ -6,7 +6,7 @@ use super::{CONTINUE, Outcome, Supervisor, Waiting, acl, done, files, ledger, lo
 use crate::sys;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 // include/uapi/linux/limits.h.
 const NAME_MAX: usize = 256;
@@ -49,19 +49,28 @@ fn hand_over(call: &Waiting<'_>, bytes: &[u8], buffer: u8, room: u8) -> Result<O
 
 impl Supervisor {
     /// Whether the caller may change a file's access list: its owner, or uid 0.
-    fn may_change(&mut self, call: &Waiting<'_>, fd: &std::os::fd::OwnedFd) -> Result<(), Errno> {
+    fn may_change(&mut self, call: &Waiting<'_>, fd: &OwnedFd) -> Result<(), Errno> {
         let credentials = self.tasks.credentials(call.tid)?;
         let mine = credentials.uid.file == self.files.facts(fd.as_fd())?.uid;
         if credentials.is_root() || mine { Ok(()) } else { Err(Errno::PERM) }
     }
 
+    /// The file, where the kernel cannot do it: it does not keep access lists for us, and does not
+    /// find what we make up.
+    fn subject(&mut self, call: &Waiting<'_>, place: Where, kind: &Attribute) -> Option<OwnedFd> {
+        if !self.bare && matches!(kind, Attribute::Other) {
+            return None;
+        }
+        let (fd, made_up) = self.locate_any(call, place).ok()?;
+        (made_up || matches!(kind, Attribute::List(_))).then_some(fd)
+    }
+
     pub(super) fn set_attribute(&mut self, call: &Waiting<'_>, place: Where) -> Result<Outcome, Errno> {
         let Ok((name, kind)) = attribute(call) else { return CONTINUE };
         match kind {
-            Attribute::Other => CONTINUE,
             Attribute::Ours => Err(Errno::PERM),
-            Attribute::List(_) => {
-                let Ok(fd) = self.locate(call, place) else { return CONTINUE };
+            Attribute::Other | Attribute::List(_) => {
+                let Some(fd) = self.subject(call, place, &kind) else { return CONTINUE };
                 let len = usize::try_from(call.arg(3)).map_err(|_| Errno::TOOBIG)?;
                 if len > VALUE_MAX {
                     return Err(Errno::TOOBIG);
@@ -79,11 +88,18 @@ impl Supervisor {
     pub(super) fn get_attribute(&mut self, call: &Waiting<'_>, place: Where) -> Result<Outcome, Errno> {
         let Ok((name, kind)) = attribute(call) else { return CONTINUE };
         match kind {
-            Attribute::Other => CONTINUE,
             Attribute::Ours => Err(Errno::NODATA),
+            Attribute::Other => {
+                let Some(fd) = self.subject(call, place, &kind) else { return CONTINUE };
+                let mut bytes = vec![0u8; VALUE_MAX];
+                let len = rustix::fs::getxattr(lookup::link_of(fd.as_fd()), &name[..], &mut bytes)?;
+                call.check()?;
+                hand_over(call, &bytes[..len], 2, 3)
+            }
             Attribute::List(ours) => {
-                let Ok(fd) = self.locate(call, place) else { return CONTINUE };
+                let Ok((fd, made_up)) = self.locate_any(call, place) else { return CONTINUE };
                 match self.files.list_kept(fd.as_fd(), &name, ours)? {
+                    None if made_up => Err(Errno::NODATA),
                     None => CONTINUE,
                     Some(list) => {
                         call.check()?;
@@ -95,28 +111,28 @@ impl Supervisor {
     }
 
     pub(super) fn remove_attribute(&mut self, call: &Waiting<'_>, place: Where) -> Result<Outcome, Errno> {
-        let Ok((_, kind)) = attribute(call) else { return CONTINUE };
-        match kind {
-            Attribute::Other => CONTINUE,
-            Attribute::Ours => Err(Errno::NODATA),
-            Attribute::List(ours) => {
-                let Ok(fd) = self.locate(call, place) else { return CONTINUE };
-                self.may_change(call, &fd)?;
-                call.check()?;
-                files::remove_list(fd.as_fd(), ours, false)?;
-                done()
-            }
+        let Ok((name, kind)) = attribute(call) else { return CONTINUE };
+        if matches!(kind, Attribute::Ours) {
+            return Err(Errno::NODATA);
         }
+        let Some(fd) = self.subject(call, place, &kind) else { return CONTINUE };
+        self.may_change(call, &fd)?;
+        call.check()?;
+        match kind {
+            Attribute::List(ours) => files::remove_list(fd.as_fd(), ours, false)?,
+            _ => rustix::fs::removexattr(lookup::link_of(fd.as_fd()), &name[..])?,
+        }
+        done()
     }
 
     pub(super) fn list_attributes(&mut self, call: &Waiting<'_>, place: Where) -> Result<Outcome, Errno> {
-        let Ok(fd) = self.locate(call, place) else { return CONTINUE };
+        let Ok((fd, made_up)) = self.locate_any(call, place) else { return CONTINUE };
         let mut buffer = vec![0u8; LIST_MAX];
         let Ok(len) = rustix::fs::listxattr(lookup::link_of(fd.as_fd()), &mut buffer) else {
             return CONTINUE;
         };
         let names = || buffer[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        if !names().any(|name| name.starts_with(ledger::PREFIX)) {
+        if !made_up && !names().any(|name| name.starts_with(ledger::PREFIX)) {
             return CONTINUE;
         }
         let mut list = Vec::with_capacity(len);

@@ -49,6 +49,9 @@ pub(crate) enum When {
     Single,
     /// Where one id is mapped, or the tree holds devices that only we know of.
     Devices,
+    /// Only where there are no namespaces: nothing else stands between the payload and the
+    /// processes, sockets and queues around it.
+    Bare,
 }
 
 /// What the filter does about a call.
@@ -144,6 +147,14 @@ const fn stat(name: &'static str, numbers: [i32; 3], place: Where, out: u8) -> C
     }
 }
 
+const fn bare_deny(name: &'static str, numbers: [i32; 3], errno: i32, reason: &'static str) -> Call {
+    Call { name, numbers, when: When::Bare, rule: Rule::Deny(errno), reason }
+}
+
+const fn bare(name: &'static str, numbers: [i32; 3], operation: Operation, reason: &'static str) -> Call {
+    Call { name, numbers, when: When::Bare, rule: Rule::Ask(operation), reason }
+}
+
 const fn create(name: &'static str, numbers: [i32; 3], operation: Operation) -> Call {
     ask(name, numbers, operation, "what another id or a set-gid directory makes has its owner")
 }
@@ -172,8 +183,17 @@ const DEVICES: [u32; 2] = [0o020_000, 0o060_000];
 const FAMILIES: &[u32] = &[1, 2, 10, 16];
 /// `PR_SET_KEEPCAPS` and `PR_SET_SECUREBITS` of include/uapi/linux/prctl.h.
 pub(super) const KEEPING: [u32; 2] = [8, 28];
-/// `PR_SET_TIMERSLACK` of include/uapi/linux/prctl.h.
-const SET_TIMERSLACK: u32 = 29;
+/// The only family without namespaces: the others would be the machine's own network.
+const UNIX_ONLY: &[u32] = &[1];
+/// Files of a process that a script may ask for.
+const PROCFS: &str = "there is no procfs to mount: names in /proc/self are answered by us";
+const OTHERS: &str = "processes outside share our ids and numbers: only the payload's own are reached";
+const IPC: &str = "System V and POSIX queues of the machine are not namespaced";
+
+/// The limit that carries a process's ids, see `tasks`.
+const CARRIER: u32 = super::tasks::CARRIER as u32;
+const CARRIES: &str = "the limit on real-time CPU time carries the process's ids";
+const FORKS: &str = "no resource limit holds uid 0: processes are counted here, and a dying payload makes none";
 
 const EPERM: i32 = libc::EPERM;
 const ENOSYS: i32 = libc::ENOSYS;
@@ -240,6 +260,9 @@ pub(crate) const CALLS: &[Call] = &[
     deny("clock_settime", [227, 264, 112], EPERM, CLOCK),
     deny("clock_settime64", [NONE, 404, NONE], EPERM, CLOCK),
     deny("stime", [NONE, 25, NONE], EPERM, CLOCK),
+    Call { name: "socket", numbers: [41, 359, 198], when: When::Bare,
+        rule: Rule::DenyOthers { arg: 0, allowed: UNIX_ONLY, errno: libc::EAFNOSUPPORT },
+        reason: "the network is the machine's own" },
     Call { name: "socket", numbers: [41, 359, 198], when: When::Always,
         rule: Rule::DenyOthers { arg: 0, allowed: FAMILIES, errno: libc::EAFNOSUPPORT },
         reason: "families that no network namespace confines" },
@@ -350,7 +373,72 @@ pub(crate) const CALLS: &[Call] = &[
     Call { name: "prctl", numbers: [157, 172, 167], when: When::Single,
         rule: Rule::AskValues { arg: 0, mask: u32::MAX, values: KEEPING, operation: Operation::Keep },
         reason: "whether capabilities outlive uid 0 (setpriv relies on it)" },
-    Call { name: "prctl", numbers: [157, 172, 167], when: When::Single,
-        rule: Rule::SucceedIf { arg: 0, value: SET_TIMERSLACK },
-        reason: "the timer slack carries the process's ids" },
+    Call { name: "setrlimit", numbers: [160, 75, 164], when: When::Single,
+        rule: Rule::SucceedIf { arg: 0, value: CARRIER }, reason: CARRIES },
+    bare("prlimit64", [302, 340, 261], Operation::Limit, OTHERS),
+    Call { name: "prlimit64", numbers: [302, 340, 261], when: When::Single,
+        rule: Rule::AskValues { arg: 1, mask: u32::MAX, values: [CARRIER, CARRIER], operation: Operation::Limit },
+        reason: CARRIES },
+
+    // Without namespaces: other processes.
+    bare("kill", [62, 37, 129], Operation::Signal, OTHERS),
+    bare("tkill", [200, 238, 130], Operation::Target { pid: 0 }, OTHERS),
+    bare("tgkill", [234, 270, 131], Operation::Target { pid: 0 }, OTHERS),
+    bare("rt_sigqueueinfo", [129, 178, 138], Operation::Target { pid: 0 }, OTHERS),
+    bare("rt_tgsigqueueinfo", [297, 335, 240], Operation::Target { pid: 0 }, OTHERS),
+    bare("pidfd_open", [434, 434, 434], Operation::Target { pid: 0 }, OTHERS),
+    bare("sched_setaffinity", [203, 241, 122], Operation::Target { pid: 0 }, OTHERS),
+    bare("sched_setparam", [142, 154, 118], Operation::Target { pid: 0 }, OTHERS),
+    bare("sched_setscheduler", [144, 156, 119], Operation::Target { pid: 0 }, OTHERS),
+    bare("sched_setattr", [314, 351, 274], Operation::Target { pid: 0 }, OTHERS),
+    bare("setpriority", [141, 97, 140], Operation::Priority { process: 0 }, OTHERS),
+    bare("ioprio_set", [251, 289, 30], Operation::Priority { process: 1 }, OTHERS),
+    bare_deny("ptrace", [101, 26, 117], EPERM, OTHERS),
+    bare_deny("process_vm_readv", [310, 347, 270], EPERM, OTHERS),
+    bare_deny("process_vm_writev", [311, 348, 271], EPERM, OTHERS),
+    bare_deny("pidfd_getfd", [438, 438, 438], EPERM, OTHERS),
+    bare_deny("kcmp", [312, 349, 272], EPERM, OTHERS),
+    bare_deny("process_madvise", [440, 440, 440], EPERM, OTHERS),
+    bare_deny("process_mrelease", [448, 448, 448], EPERM, OTHERS),
+    bare_deny("migrate_pages", [256, 294, 238], EPERM, OTHERS),
+    bare_deny("move_pages", [279, 317, 239], EPERM, OTHERS),
+    bare_deny("get_robust_list", [274, 312, 100], EPERM, OTHERS),
+    bare("fork", [57, 2, NONE], Operation::Fork, FORKS),
+    bare("vfork", [58, 190, NONE], Operation::Fork, FORKS),
+    bare("clone", [56, 120, 220], Operation::Fork, FORKS),
+
+    // Without namespaces: what else the machine shares.
+    bare_deny("chroot", [161, 61, 51], EPERM, "a root below the root lets uid 0 out of both"),
+    bare_deny("shmget", [29, 395, 194], ENOSYS, IPC),
+    bare_deny("shmat", [30, 397, 196], ENOSYS, IPC),
+    bare_deny("shmctl", [31, 396, 195], ENOSYS, IPC),
+    bare_deny("semget", [64, 393, 190], ENOSYS, IPC),
+    bare_deny("semctl", [66, 394, 191], ENOSYS, IPC),
+    bare_deny("semop", [65, NONE, 193], ENOSYS, IPC),
+    bare_deny("semtimedop", [220, NONE, 192], ENOSYS, IPC),
+    bare_deny("semtimedop_time64", [NONE, 420, NONE], ENOSYS, IPC),
+    bare_deny("msgget", [68, 399, 186], ENOSYS, IPC),
+    bare_deny("msgctl", [71, 402, 187], ENOSYS, IPC),
+    bare_deny("msgrcv", [70, 401, 188], ENOSYS, IPC),
+    bare_deny("msgsnd", [69, 400, 189], ENOSYS, IPC),
+    bare_deny("ipc", [NONE, 117, NONE], ENOSYS, IPC),
+    bare_deny("mq_open", [240, 277, 180], ENOSYS, IPC),
+    bare_deny("mq_unlink", [241, 278, 181], ENOSYS, IPC),
+    bare("uname", [63, 122, 160], Operation::Uname, "the machine's name is not the image's"),
+    bare_deny("olduname", [NONE, 109, NONE], ENOSYS, "as uname"),
+    bare_deny("oldolduname", [NONE, 59, NONE], ENOSYS, "as uname"),
+
+    // Without namespaces: /proc.
+    bare("open", [2, 5, NONE], Operation::Open { dir: None, path: 0, flags: Some(1), mode: 2 }, PROCFS),
+    bare("openat", [257, 295, 56], Operation::Open { dir: DIR0, path: 1, flags: Some(2), mode: 3 }, PROCFS),
+    bare("readlink", [89, 85, NONE], Operation::ReadLink { path: 0 }, PROCFS),
+    bare("readlinkat", [267, 305, 78], Operation::ReadLink { path: 1 }, PROCFS),
+    bare("access", [21, 33, NONE], Operation::Access { path: 0 }, PROCFS),
+    bare("faccessat", [269, 307, 48], Operation::Access { path: 1 }, PROCFS),
+    bare("faccessat2", [439, 439, 439], Operation::Access { path: 1 }, PROCFS),
+    bare("chmod", [90, 15, NONE], Operation::Mode { path: 0, mode: 1 }, PROCFS),
+    bare("fchmodat", [268, 306, 53], Operation::Mode { path: 1, mode: 2 }, PROCFS),
+    bare("utimensat", [280, NONE, 88], Operation::Times, PROCFS),
+    bare("statfs", [137, NONE, 43], Operation::FileSystem, PROCFS),
+    bare("fstatfs", [138, NONE, 44], Operation::FileSystemOf, PROCFS),
 ];

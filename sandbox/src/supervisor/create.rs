@@ -188,6 +188,18 @@ impl Supervisor {
         mode: u32,
     ) -> Result<Outcome, Errno> {
         let Ok(path) = call.path(path) else { return CONTINUE };
+        let wanted = OFlags::from_bits_retain(flags as _);
+        if self.bare {
+            if let Some(named) = self.made_up(&path) {
+                return self.hand_in(call, named, wanted);
+            }
+            if let Some(sent) = self.hand_in_device(call, &path, wanted) {
+                return Ok(sent);
+            }
+            if !wanted.contains(OFlags::CREATE) {
+                return CONTINUE;
+            }
+        }
         let Some((parent, name)) = self.directory(call, dir, &path, false)? else {
             return CONTINUE;
         };
@@ -196,7 +208,6 @@ impl Supervisor {
         }
         let Some(creation) = self.creation(call, dir, &path, false)? else { return CONTINUE };
         let bits = self.mode(call, mode)?;
-        let wanted = OFlags::from_bits_retain(flags as _);
         if wanted.contains(OFlags::PATH) {
             return CONTINUE;
         }

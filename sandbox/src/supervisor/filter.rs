@@ -27,6 +27,8 @@ pub(crate) struct Scope {
     pub(crate) single: bool,
     /// The tree holds devices that only the ledger knows.
     pub(crate) devices: bool,
+    /// There are no namespaces.
+    pub(crate) bare: bool,
 }
 
 fn instruction(code: u16, jump_true: u8, jump_false: u8, k: u32) -> Instruction {
@@ -51,6 +53,7 @@ fn holds(call: &Call, scope: Scope) -> bool {
         When::Always => true,
         When::Single => scope.single,
         When::Devices => scope.single || scope.devices,
+        When::Bare => scope.bare,
     }
 }
 
@@ -155,8 +158,9 @@ mod tests {
     }
 
     const ABIS: &[Abi] = &[Abi::X86_64, Abi::I386];
-    const SINGLE: Scope = Scope { single: true, devices: false };
-    const RANGE: Scope = Scope { single: false, devices: false };
+    const SINGLE: Scope = Scope { single: true, devices: false, bare: false };
+    const RANGE: Scope = Scope { single: false, devices: false, bare: false };
+    const BARE: Scope = Scope { single: true, devices: false, bare: true };
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
     const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
@@ -196,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn without_namespaces_only_local_sockets_and_own_processes() {
+        assert_eq!(x64(BARE, 41, [1, 1, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(x64(BARE, 41, [2, 1, 0, 0, 0, 0]), errno(libc::EAFNOSUPPORT));
+        for asked in [62, 56, 57, 302, 63, 257] {
+            assert_eq!(x64(BARE, asked, [0; 6]), ASK, "{asked}");
+        }
+        assert_eq!(x64(BARE, 56, [0x1000_0011, 0, 0, 0, 0, 0]), errno(libc::EPERM));
+        assert_eq!(x64(BARE, 101, [0; 6]), errno(libc::EPERM));
+        assert_eq!(x64(SINGLE, 62, [0; 6]), ALLOW);
+    }
+
+    #[test]
     fn devices_are_asked_about_on_every_rung() {
         let char_device = [0, 0o020_666, 0x103, 0, 0, 0];
         let fifo = [0, 0o010_644, 0, 0, 0, 0];
@@ -218,7 +234,7 @@ mod tests {
         assert_eq!(x64(SINGLE, 92, [0; 6]), ASK);
         assert_eq!(x64(RANGE, 92, [0; 6]), ALLOW);
         assert_eq!(x64(RANGE, 4, [0; 6]), ALLOW);
-        assert_eq!(x64(Scope { single: false, devices: true }, 4, [0; 6]), ASK);
+        assert_eq!(x64(Scope { single: false, devices: true, bare: false }, 4, [0; 6]), ASK);
     }
 
     /// The numbers of the interface we compile for, against libc's.

@@ -18,6 +18,8 @@ mod identity;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 mod operation;
+mod population;
+pub(crate) mod procfs;
 mod stat;
 pub(crate) mod tasks;
 
@@ -27,6 +29,8 @@ use credentials::UNCHANGED;
 use files::Files;
 use lookup::Start;
 use operation::{Operation, Where};
+use population::Population;
+use procfs::Name;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -94,6 +98,11 @@ impl Waiting<'_> {
 pub(crate) struct Supervisor {
     pub(crate) files: Files,
     tasks: Tasks,
+    /// There are no namespaces: what is outside is told apart here.
+    pub(crate) bare: bool,
+    pub(crate) population: Population,
+    /// Devices could not be made in the tree.
+    pub(crate) lends_devices: bool,
     /// Operations by interface and number.
     operations: Vec<(Abi, Vec<Option<Operation>>)>,
 }
@@ -102,7 +111,7 @@ pub(crate) struct Supervisor {
 const CURRENT: i32 = libc::AT_FDCWD;
 
 impl Supervisor {
-    pub(crate) fn new(single: bool) -> Supervisor {
+    pub(crate) fn new(single: bool, bare: bool) -> Supervisor {
         let operations = Abi::NATIVE
             .iter()
             .map(|abi| {
@@ -110,7 +119,8 @@ impl Supervisor {
                 (*abi, (0..512).map(of).collect())
             })
             .collect();
-        Supervisor { files: Files::new(single), tasks: Tasks::default(), operations }
+        let (files, tasks) = (Files::new(single), Tasks::default());
+        Supervisor { files, tasks, bare, population: Population::default(), lends_devices: false, operations }
     }
 
     /// Forgets the threads of a step that is over.
@@ -175,6 +185,18 @@ impl Supervisor {
             Operation::Exec(place) => self.exec(&call, place),
             Operation::CapSet => self.capset(&call),
             Operation::Keep => self.keep(&call),
+            Operation::Limit => self.limit(&call),
+            Operation::Signal => self.signal(&call),
+            Operation::Target { pid } => self.target(&call, pid),
+            Operation::Priority { process } => self.priority(&call, process),
+            Operation::Fork => self.fork(),
+            Operation::Uname => self.uname(&call),
+            Operation::ReadLink { path } => self.read_link(&call, path),
+            Operation::Access { path } => self.access(&call, path),
+            Operation::Mode { path, mode } => self.mode_of(&call, path, mode),
+            Operation::Times => self.times(&call),
+            Operation::FileSystem => self.file_system(&call, false),
+            Operation::FileSystemOf => self.file_system(&call, true),
         }
     }
 
@@ -220,8 +242,13 @@ impl Supervisor {
     /// The file a call is about; the error is what the kernel would most likely say, and
     /// most callers let the kernel say it.
     fn locate(&mut self, call: &Waiting<'_>, place: Where) -> Result<OwnedFd, Errno> {
+        self.locate_any(call, place).map(|(fd, _)| fd)
+    }
+
+    /// As `locate`, and whether the kernel would not find it by that name.
+    fn locate_any(&mut self, call: &Waiting<'_>, place: Where) -> Result<(OwnedFd, bool), Errno> {
         let (dir, path, follow) = match place {
-            Where::Fd(index) => return self.descriptor(call.tid, call.word(index) as i32),
+            Where::Fd(index) => return Ok((self.descriptor(call.tid, call.word(index) as i32)?, false)),
             Where::Path { path, follow } => (CURRENT, call.path(path)?, follow),
             Where::At { flags } => {
                 let (dir, flags) = (call.word(0) as i32, call.word(flags) as i32);
@@ -230,19 +257,26 @@ impl Supervisor {
                     if flags & libc::AT_EMPTY_PATH == 0 {
                         return Err(Errno::NOENT);
                     }
-                    return if dir == CURRENT {
+                    let fd = if dir == CURRENT {
                         self.tasks.open(call.tid, "cwd", OFlags::PATH)
                     } else {
                         self.descriptor(call.tid, dir)
                     };
+                    return Ok((fd?, false));
                 }
                 (dir, path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)
             }
         };
-        if follow && let Some(fd) = standard_stream(&path) {
-            return self.descriptor(call.tid, fd);
+        // Their links lead through the caller's own /proc, which we do not follow.
+        if follow && let Some(named) = self.made_up(&path).filter(|(_, name)| *name != Name::Own) {
+            return Ok((self.open_made_up(call, named, OFlags::PATH)?, self.bare));
         }
-        self.find(call.tid, dir, &path, |start| lookup::file(start, &path, follow))
+        let named = self.made_up(&path).filter(|(_, name)| self.bare && *name != Name::Own && *name != Name::Streams);
+        if let Some(named) = named {
+            return Ok((self.open_link(call, named)?, true));
+        }
+        let fd = self.find(call.tid, dir, &path, |start| lookup::file(start, &path, follow))?;
+        Ok((fd, false))
     }
 
     /// chown and its kin.
@@ -281,17 +315,4 @@ impl Supervisor {
 
 fn given(id: u32) -> Option<u32> {
     (id != UNCHANGED).then_some(id)
-}
-
-/// Which descriptor a well-known name stands for. Their links lead through the caller's own
-/// /proc, which we do not follow.
-fn standard_stream(path: &[u8]) -> Option<i32> {
-    match path {
-        b"/dev/stdin" => return Some(0),
-        b"/dev/stdout" => return Some(1),
-        b"/dev/stderr" => return Some(2),
-        _ => {}
-    }
-    let number = path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))?;
-    std::str::from_utf8(number).ok()?.parse().ok()
 }

@@ -80,4 +80,29 @@ pub(crate) enum Operation {
     CapSet,
     /// prctl with `PR_SET_KEEPCAPS` or `PR_SET_SECUREBITS`.
     Keep,
+    /// prlimit64.
+    Limit,
+    /// kill.
+    Signal,
+    /// A call about the process or thread in that argument.
+    Target { pid: u8 },
+    /// setpriority and its kin: what argument 1 names is said by argument 0, where this value
+    /// means a process.
+    Priority { process: u32 },
+    /// fork, vfork, clone.
+    Fork,
+    /// uname.
+    Uname,
+    /// readlink: path, buffer and size from that argument on.
+    ReadLink { path: u8 },
+    /// access.
+    Access { path: u8 },
+    /// chmod by path.
+    Mode { path: u8, mode: u8 },
+    /// utimensat.
+    Times,
+    /// statfs.
+    FileSystem,
+    /// fstatfs.
+    FileSystemOf,
 }

@@ -1,6 +1,7 @@
 //! stat and statx of files that are not what the kernel says.
 
 use super::calls::Abi;
+use super::ledger::Entry;
 use super::operation::Where;
 use super::{CONTINUE, Outcome, Supervisor, Waiting, done};
 use crate::sys::{self, STATX_SIZE};
@@ -126,9 +127,13 @@ impl Out {
 
 impl Supervisor {
     /// What statx would say, with our owner and device; `None` if we hold nothing about the
-    /// file, so that the kernel's own answer is right.
-    fn record(&self, fd: &OwnedFd, flags: i32, mask: u32) -> Result<Option<Record>, Errno> {
-        let Some(entry) = self.files.ledger.read(fd.as_fd())? else { return Ok(None) };
+    /// file, so that the kernel's own answer is right, where it has one.
+    fn record(&self, (fd, ours): &(OwnedFd, bool), flags: i32, mask: u32) -> Result<Option<Record>, Errno> {
+        let entry = match self.files.ledger.read(fd.as_fd())? {
+            Some(entry) => entry,
+            None if *ours => Entry::default(),
+            None => return Ok(None),
+        };
         let bytes = sys::statx(fd.as_fd(), flags, mask).map_err(super::tasks::errno)?;
         let mut record = Record(bytes);
         if let Some((uid, gid)) = entry.owner {
@@ -148,7 +153,7 @@ impl Supervisor {
     }
 
     pub(super) fn stat(&mut self, call: &Waiting<'_>, place: Where, out: u8) -> Result<Outcome, Errno> {
-        let Ok(fd) = self.locate(call, place) else { return CONTINUE };
+        let Ok(fd) = self.locate_any(call, place) else { return CONTINUE };
         let Ok(Some(record)) = self.record(&fd, 0, BASIC) else { return CONTINUE };
         call.check()?;
         write(call, out, &record.layout(call.abi))
@@ -162,7 +167,7 @@ impl Supervisor {
         mask: u32,
         out: u8,
     ) -> Result<Outcome, Errno> {
-        let Ok(fd) = self.locate(call, place) else { return CONTINUE };
+        let Ok(fd) = self.locate_any(call, place) else { return CONTINUE };
         // AT_STATX_FORCE_SYNC and AT_STATX_DONT_SYNC; the rest was about finding the file.
         let sync = flags as i32 & (libc::AT_STATX_FORCE_SYNC | libc::AT_STATX_DONT_SYNC);
         let Ok(Some(record)) = self.record(&fd, sync, mask) else { return CONTINUE };

@@ -1,105 +1,84 @@
 //! The threads that call: their directories in /proc, and their ids.
 //!
 //! Ids must follow fork and exec, also of a process whose parent is long gone, without the
-//! cost of being asked about each fork. So the kernel carries them: a thread's *timer slack*
-//! (prctl(2), proc(5)) is a number that is private to the thread, inherited by fork and
-//! clone, kept by exec, and writable from outside with CAP_SYS_NICE. It holds an index into
-//! our list of credentials; slack of at most the default means uid 0. The cost to the thread
-//! is a timer that may be a few microseconds late.
+//! cost of being asked about each fork. So the kernel carries them: the soft limit on
+//! *real-time CPU time* (RLIMIT_RTTIME of getrlimit(2)) is a number of the process, inherited
+//! by fork, kept by exec, and settable from outside by the same uid. It says nothing to a
+//! process that no one gave real-time priority. It holds an index into our list of
+//! credentials; a limit above the list means uid 0. A payload's own changes of this one limit
+//! are answered with success and nothing else.
 
 use super::credentials::Credentials;
+use crate::sys;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-/// Timer slack of a thread that nobody touched, in nanoseconds (init/init_task.c).
-pub(crate) const DEFAULT_SLACK: u64 = 50_000;
+/// The limit that carries a process's ids.
+pub(crate) const CARRIER: libc::c_int = libc::RLIMIT_RTTIME as libc::c_int;
 
 /// Distinct sets of ids in one session; a build has dozens.
-const MAX_CREDENTIALS: usize = 10_000;
+pub(crate) const MAX_CREDENTIALS: u64 = 10_000;
 
 /// Threads whose descriptors are kept open.
 const MAX_TASKS: usize = 256;
 
-/// A thread's /proc directory, opened while one of its calls waited.
-#[derive(Debug)]
-struct Task {
-    directory: OwnedFd,
-    slack: OwnedFd,
-}
-
 /// The threads seen of late, and all credentials ever set.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
-    open: BTreeMap<u32, Task>,
+    /// Directories in /proc, each opened while one of the thread's calls waited.
+    open: BTreeMap<u32, OwnedFd>,
     known: Vec<Credentials>,
     index: BTreeMap<Credentials, usize>,
 }
 
-fn read_slack(fd: &OwnedFd) -> Result<u64, Errno> {
-    let mut buffer = [0u8; 24];
-    let len = rustix::io::pread(fd, &mut buffer, 0)?;
-    let text = buffer[..len].trim_ascii();
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Errno::INVAL)
-}
-
 impl Tasks {
-    /// The thread's slack, opening its directory if it is new. A number that was given to
-    /// another thread is noticed: files of a dead thread's directory fail with ESRCH.
-    fn slack(&mut self, tid: u32) -> Result<u64, Errno> {
-        if let Some(task) = self.open.get(&tid) {
-            if let Ok(value) = read_slack(&task.slack) {
-                return Ok(value);
+    /// A file below the thread's directory. A number that was given to another thread is
+    /// noticed: a dead thread's directory has nothing in it any more.
+    pub(crate) fn open(&mut self, tid: u32, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC;
+        if let Some(directory) = self.open.get(&tid) {
+            match openat(directory, name, flags, Mode::empty()) {
+                Err(Errno::SRCH | Errno::NOENT) => {}
+                other => return other,
             }
-            self.open.remove(&tid);
         }
         if self.open.len() >= MAX_TASKS {
             self.open.clear();
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(format!("/proc/{tid}"), flags, Mode::empty())?;
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let slack = openat(&directory, "timerslack_ns", flags, Mode::empty())?;
-        let value = read_slack(&slack)?;
-        self.open.insert(tid, Task { directory, slack });
-        Ok(value)
-    }
-
-    /// A file below the thread's directory.
-    pub(crate) fn open(&mut self, tid: u32, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        self.slack(tid)?;
-        let task = self.open.get(&tid).ok_or(Errno::SRCH)?;
-        openat(task.directory.as_fd(), name, flags | OFlags::CLOEXEC, Mode::empty())
+        let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(format!("/proc/{tid}"), path, Mode::empty())?;
+        let file = openat(&directory, name, flags, Mode::empty());
+        self.open.insert(tid, directory);
+        file
     }
 
     /// The thread's ids.
     pub(crate) fn credentials(&mut self, tid: u32) -> Result<Credentials, Errno> {
-        let slack = self.slack(tid)?;
-        let known = slack.checked_sub(DEFAULT_SLACK + 1).and_then(|index| usize::try_from(index).ok());
-        Ok(known.and_then(|index| self.known.get(index)).cloned().unwrap_or_default())
+        let (carried, _) = sys::limit_of(tid, CARRIER).map_err(errno)?;
+        let known = usize::try_from(carried).ok().and_then(|index| self.known.get(index));
+        Ok(known.cloned().unwrap_or_default())
     }
 
-    /// Gives the thread these ids.
+    /// Gives the thread, and with it its process, these ids.
     pub(crate) fn set(&mut self, tid: u32, credentials: Credentials) -> Result<(), Errno> {
-        let slack = if credentials == Credentials::default() {
-            DEFAULT_SLACK
+        let (_, most) = sys::limit_of(tid, CARRIER).map_err(errno)?;
+        let carried = if credentials == Credentials::default() {
+            most
         } else if let Some(index) = self.index.get(&credentials) {
-            DEFAULT_SLACK + 1 + *index as u64
+            *index as u64
         } else {
-            if self.known.len() >= MAX_CREDENTIALS {
+            let index = self.known.len();
+            if index as u64 >= MAX_CREDENTIALS {
                 return Err(Errno::AGAIN);
             }
-            let index = self.known.len();
             self.known.push(credentials.clone());
             self.index.insert(credentials, index);
-            DEFAULT_SLACK + 1 + index as u64
+            index as u64
         };
-        self.slack(tid)?;
-        let task = self.open.get(&tid).ok_or(Errno::SRCH)?;
-        // Not pwrite: files that the kernel generates refuse it.
-        rustix::io::write(&task.slack, slack.to_string().as_bytes()).map(drop)
+        sys::set_limit_of(tid, CARRIER, (carried, most)).map_err(errno)
     }
 
     /// The thread's file creation mask.
@@ -113,6 +92,16 @@ impl Tasks {
             .find_map(|line| line.strip_prefix("Umask:"))
             .and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
             .ok_or(Errno::INVAL)
+    }
+
+    /// The process that a thread belongs to.
+    pub(crate) fn process_of(&mut self, tid: u32) -> Result<u32, Errno> {
+        let status = self.open(tid, "status", OFlags::RDONLY)?;
+        let mut buffer = [0u8; 512];
+        let len = rustix::io::read(&status, &mut buffer)?;
+        let text = String::from_utf8_lossy(&buffer[..len]);
+        let line = text.lines().find_map(|line| line.strip_prefix("Tgid:"));
+        line.and_then(|number| number.trim().parse().ok()).ok_or(Errno::INVAL)
     }
 
     /// The effective uid the kernel holds for the thread, in our namespace.
@@ -152,7 +141,7 @@ pub(crate) fn read_string(tid: u32, address: u64, max: usize, long: Errno) -> Re
         // short, so the first read is too.
         let page = 4096 - (from % 4096) as usize;
         let want = page.min(max - text.len()).min(if text.is_empty() { 256 } else { 4096 });
-        let n = crate::sys::read_memory(tid, from, &mut chunk[..want]).map_err(errno)?;
+        let n = sys::read_memory(tid, from, &mut chunk[..want]).map_err(errno)?;
         if n == 0 {
             return Err(Errno::FAULT);
         }
@@ -170,7 +159,7 @@ pub(crate) fn read_string(tid: u32, address: u64, max: usize, long: Errno) -> Re
 /// Reads exactly so many bytes.
 pub(crate) fn read_bytes(tid: u32, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; len];
-    if len > 0 && crate::sys::read_memory(tid, address, &mut bytes).map_err(errno)? != len {
+    if len > 0 && sys::read_memory(tid, address, &mut bytes).map_err(errno)? != len {
         return Err(Errno::FAULT);
     }
     Ok(bytes)

@@ -128,6 +128,7 @@ pub fn sleep(rung: &str, scratch: &str, lower: &str, mark: &str) {
         steps,
         limits: Limits::default(),
         epoch: 0,
+        assemble: false,
     };
     run(&session, &Cancel::new()).captured();
 }

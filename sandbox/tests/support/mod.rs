@@ -75,6 +75,7 @@ impl Bench {
             steps,
             limits: Limits { seconds: 60, ..Limits::default() },
             epoch: 1_700_000_000,
+            assemble: false,
         }
     }
 

@@ -1,0 +1,287 @@
+//! The tree as plain directories, where no overlay can be mounted: layers are copied on top of
+//! each other, sharing blocks where the file system can, and what the steps change is found by
+//! comparing with what was copied.
+//!
+//! Never by hard links: a payload would write through them into the store.
+
+use super::fault::Doing;
+use super::merged::{Merged, Shown, merge};
+use super::sweep;
+use crate::error::Fault;
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, openat, statx,
+    symlinkat, utimensat,
+};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+pub(super) const DOING: &str = "assemble the tree";
+
+/// What tells a file from another and from itself after a change: the kernel moves a file's
+/// change time with everything that is done to it, and nobody can set it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    born: (i64, u32),
+    changed: (i64, u32),
+}
+
+impl Stamp {
+    /// Of no file.
+    const NONE: Stamp = Stamp { inode: 0, born: (0, 0), changed: (0, 0) };
+
+    fn is_same_file(&self, other: &Stamp) -> bool {
+        (self.inode, self.born) == (other.inode, other.born)
+    }
+}
+
+/// What the tree had when no step had touched it.
+#[derive(Debug, Default)]
+pub(super) struct Assembled {
+    shown: Merged,
+    stamps: BTreeMap<PathBuf, Stamp>,
+    lowers: Vec<PathBuf>,
+    /// Bytes that the layers take.
+    pub(super) bytes: u64,
+}
+
+/// One difference between the tree and its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Difference {
+    Removed,
+    /// The entry is new, or was changed; set for a directory in the place of something of the
+    /// layers, which it hides.
+    Changed {
+        hides: bool,
+    },
+}
+
+fn look(top: &OwnedFd, path: &Path) -> Result<Option<(Stamp, FileType)>, Fault> {
+    let wanted = StatxFlags::INO | StatxFlags::CTIME | StatxFlags::BTIME | StatxFlags::TYPE;
+    let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match statx(top, name, AtFlags::SYMLINK_NOFOLLOW, wanted) {
+        Ok(found) => {
+            let born = (found.stx_btime.tv_sec, found.stx_btime.tv_nsec);
+            let changed = (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec);
+            Ok(Some((Stamp { inode: found.stx_ino, born, changed }, FileType::from_raw_mode(found.stx_mode.into()))))
+        }
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno).doing(DOING, || format!("statx({})", path.display())),
+    }
+}
+
+impl Assembled {
+    /// What differs, by path; without the directories in which only something below differs.
+    pub(super) fn differences(&self, top: &OwnedFd) -> Result<BTreeMap<PathBuf, Difference>, Fault> {
+        let mut found = BTreeMap::new();
+        let mut replaced: BTreeSet<PathBuf> = BTreeSet::new();
+        for (path, _) in super::capture::entries(top)? {
+            let Some((now, kind)) = look(top, &path)? else { continue };
+            let before = self.stamps.get(&path);
+            if before == Some(&now) {
+                continue;
+            }
+            let hides = before.is_some_and(|before| !before.is_same_file(&now));
+            if before.is_some() && (hides || kind != FileType::Directory) {
+                replaced.insert(path.clone());
+            }
+            found.insert(path, Difference::Changed { hides: hides && kind == FileType::Directory });
+        }
+        for path in self.stamps.keys() {
+            let gone = look(top, path)?.is_none();
+            // Below something that took a directory's place, and below what is gone itself, it goes without saying.
+            let said = path
+                .ancestors()
+                .skip(1)
+                .any(|above| replaced.contains(above) || matches!(found.get(above), Some(Difference::Removed)));
+            if gone && !said {
+                found.insert(path.clone(), Difference::Removed);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the tree show these layers, the bottom first, and keeps what steps have changed:
+    /// files of layers that were not there before take the place of changed ones, unless kept.
+    pub(super) fn stack(&mut self, top: &OwnedFd, lowers: &[PathBuf], keep: &BTreeSet<&[u8]>) -> Result<(), Fault> {
+        let mut changed = if self.lowers.is_empty() { BTreeMap::new() } else { self.differences(top)? };
+        let known: BTreeSet<&PathBuf> = self.lowers.iter().collect();
+        let added: Vec<bool> = lowers.iter().map(|lower| !known.contains(lower)).collect();
+        let next = merge(lowers)?;
+        let mut fresh: BTreeSet<&Path> = BTreeSet::new();
+        for (path, shown) in &next {
+            let parent = path.parent().unwrap_or(Path::new(""));
+            if !path.as_os_str().is_empty() && !matches!(look(top, parent)?, Some((_, FileType::Directory))) {
+                continue;
+            }
+            let there = look(top, path)?.map(|(_, kind)| kind);
+            let was = self.shown.get(path);
+            let is_new = added.get(shown.layer).copied().unwrap_or(false);
+            let source = |of: &Shown, all: &[PathBuf]| all.get(of.layer).cloned();
+            let same = was.is_some_and(|was| source(was, &self.lowers) == source(shown, lowers));
+            let touched = changed.contains_key(path);
+            let keeps = there.is_some() && touched && keep.contains(path.as_os_str().as_bytes());
+            let is_directory = there == Some(FileType::Directory);
+            let act = match there {
+                // As it was, or as a step left it; back with a directory that a step had removed.
+                _ if same => there.is_none() && fresh.contains(parent),
+                None => is_new || !touched,
+                Some(_) if shown.kind == FileType::Directory => !touched,
+                Some(_) if is_directory => !touched && !holds_changes(path, &changed),
+                Some(_) => (is_new || !touched) && !keeps,
+            };
+            if !act {
+                continue;
+            }
+            let from = lowers.get(shown.layer).map(|lower| lower.join(path)).unwrap_or_default();
+            put(top, path, &from, shown, there).doing(DOING, || format!("copy({})", from.display()))?;
+            changed.remove(path);
+            if !is_directory {
+                fresh.insert(path);
+            }
+        }
+        // What no layer has any more, and no step has changed.
+        for path in self.shown.keys().rev().filter(|path| !next.contains_key(*path)) {
+            let stays = changed.contains_key(path) || holds_changes(path, &changed);
+            if !stays && look(top, path)?.is_some() {
+                sweep::remove(top.as_fd(), path.as_os_str().as_bytes())
+                    .doing(DOING, || format!("unlink({})", path.display()))?;
+            }
+        }
+        self.stamp(top, &next, &changed)?;
+        (self.shown, self.lowers) = (next, lowers.to_vec());
+        self.bytes = super::measure::bytes_below_at(top.as_fd());
+        settle_clock();
+        Ok(())
+    }
+
+    fn stamp(&mut self, top: &OwnedFd, shown: &Merged, changed: &BTreeMap<PathBuf, Difference>) -> Result<(), Fault> {
+        let mut stamps = BTreeMap::new();
+        for (path, entry) in shown.iter().rev() {
+            // What was put into a directory moved its time.
+            if entry.kind == FileType::Directory && !changed.contains_key(path) {
+                set_time(top, path, entry).doing(DOING, || format!("utimensat({})", path.display()))?;
+            }
+            let stamp = match changed.get(path) {
+                Some(_) => self.stamps.get(path).copied().unwrap_or(Stamp::NONE),
+                None => look(top, path)?.map_or(Stamp::NONE, |(stamp, _)| stamp),
+            };
+            stamps.insert(path.clone(), stamp);
+        }
+        self.stamps = stamps;
+        Ok(())
+    }
+
+    /// Whether the layers have a file at that path.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        self.shown.contains_key(path)
+    }
+
+    /// Takes entries for untouched that our own hands moved away and back.
+    pub(super) fn forgive(&mut self, top: &OwnedFd, paths: &[PathBuf]) -> Result<(), Fault> {
+        for path in paths {
+            if let Some((now, _)) = look(top, path)?
+                && let Some(stamp) = self.stamps.get_mut(path)
+                && stamp.is_same_file(&now)
+            {
+                *stamp = now;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of the paths that no step has touched.
+    pub(super) fn untouched(&self, top: &OwnedFd, paths: &[&Path]) -> Result<Vec<PathBuf>, Fault> {
+        let mut found = Vec::new();
+        for path in paths {
+            if look(top, path)?.map(|(stamp, _)| stamp) == self.stamps.get(*path).copied() {
+                found.push(path.to_path_buf());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a step changed something below a path.
+fn holds_changes(path: &Path, changed: &BTreeMap<PathBuf, Difference>) -> bool {
+    changed.range(path.to_path_buf()..).take_while(|(at, _)| at.starts_with(path)).any(|(at, _)| at != path)
+}
+
+/// Before Linux 6.13 change times move with the timer's tick: a change within the tick of the
+/// last copy would not be seen.
+fn settle_clock() {
+    use rustix::time::{ClockId, clock_gettime};
+    let now = || {
+        let time = clock_gettime(ClockId::RealtimeCoarse);
+        (time.tv_sec, time.tv_nsec)
+    };
+    let begin = now();
+    // No tick is longer than 10 ms; a clock that is set back meanwhile must not hold us.
+    for _ in 0..40 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        if now() != begin {
+            return;
+        }
+    }
+}
+
+/// Puts a layer's entry at a path of the tree, in the place of what is there.
+fn put(top: &OwnedFd, path: &Path, from: &Path, shown: &Shown, there: Option<FileType>) -> Result<(), Errno> {
+    let is_root = path.as_os_str().is_empty();
+    let name = if is_root { Path::new(".") } else { path };
+    let both = shown.kind == FileType::Directory && there == Some(FileType::Directory);
+    if there.is_some() && !both {
+        sweep::remove(top.as_fd(), path.as_os_str().as_bytes())?;
+    }
+    match shown.kind {
+        FileType::Directory => {
+            if !both {
+                mkdirat(top, name, Mode::from_raw_mode(0o700))?;
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = openat(top, name, flags, Mode::empty())?;
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(shown.mode & 0o7777))?;
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(CWD, from, Vec::new())?;
+            symlinkat(target, top, name)?;
+        }
+        FileType::RegularFile => copy_file(top, name, from, shown.mode)?,
+        _ => return Ok(()),
+    }
+    match shown.kind {
+        FileType::Directory => Ok(()),
+        _ => set_time(top, path, shown),
+    }
+}
+
+fn set_time(top: &OwnedFd, path: &Path, shown: &Shown) -> Result<(), Errno> {
+    let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: shown.mtime.0, tv_nsec: shown.mtime.1.into() },
+    };
+    match utimensat(top, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+        // Hidden by what a step did.
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        other => other,
+    }
+}
+
+fn copy_file(top: &OwnedFd, name: &Path, from: &Path, mode: u32) -> Result<(), Errno> {
+    let source = rustix::fs::open(from, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = openat(top, name, flags, Mode::from_raw_mode(0o600))?;
+    if rustix::fs::ioctl_ficlone(&made, &source).is_err() {
+        let (mut source, mut made) = (std::fs::File::from(source), std::fs::File::from(made.try_clone().map_err(io)?));
+        std::io::copy(&mut source, &mut made).map_err(io)?;
+    }
+    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode & 0o7777))
+}
+
+fn io(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
