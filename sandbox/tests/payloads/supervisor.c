@@ -207,7 +207,7 @@ static int race(const char *outside, int seconds) {
             if (rmdir(name)) unlink(name);
             symlink("x", name);
             unlink(name);
-            close(open(name, O_CREAT | O_WRONLY, 0666));
+            close(open(name, O_CREAT | O_WRONLY | O_NONBLOCK, 0666));
             mknod(name, S_IFIFO | 0666, 0);
             mknod(name, S_IFCHR | 0666, 0x103);
             // The words themselves, while they change.
