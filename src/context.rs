@@ -103,9 +103,14 @@ impl Context {
         if let Some(rung) = self.rung.get() {
             return Ok(*rung);
         }
-        let rung = sandbox::choose(self.forced_rung)
-            .to("find a way to run package scripts on this machine")
-            .map_err(|error| error.hint("`image-composer doctor` says what each way needs and how to open it"))?;
+        let rung = sandbox::choose(self.forced_rung).map_err(|error| {
+            // The nearest way first; the program says the others too.
+            let way = error.hint().map(|hint| format!("{hint}\n")).unwrap_or_default();
+            let hint = format!("{way}`image-composer doctor` says what each way needs and how to open it");
+            Error::new(Kind::Build, "failed to find a way to run package scripts on this machine")
+                .caused_by(error)
+                .hint(hint)
+        })?;
         Ok(*self.rung.get_or_init(|| rung))
     }
 

@@ -30,6 +30,9 @@ pub fn is_full_disk(error: &Error) -> bool {
     let mut current: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = current {
         let is_full = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        if error.downcast_ref::<sandbox::Error>().is_some_and(is_about_namespaces) {
+            return false;
+        }
         if error.downcast_ref::<io::Error>().is_some_and(is_full) {
             return true;
         }
@@ -40,6 +43,15 @@ pub fn is_full_disk(error: &Error) -> bool {
         current = error.source();
     }
     false
+}
+
+/// The kernel says "no space left" too where there may be no more namespaces (unshare(2), clone(2)).
+fn is_about_namespaces(error: &sandbox::Error) -> bool {
+    match error {
+        sandbox::Error::NoRung { .. } | sandbox::Error::Unavailable { .. } => true,
+        sandbox::Error::System { call, .. } => call.starts_with("unshare(") || call.starts_with("clone("),
+        _ => false,
+    }
 }
 
 /// A word as a shell takes it.
@@ -60,6 +72,9 @@ mod tests {
         assert!(is_full_disk(&deep));
         assert!(is_full_disk(&Error::build("ended with 1\n    | cp: No space left on device")));
         assert!(!is_full_disk(&Error::build("failed").caused_by(io::Error::from_raw_os_error(13))));
+        let reason = "unshare(CLONE_NEWUSER): No space left on device".to_owned();
+        let no_rung = sandbox::Error::NoRung { reason, hint: None };
+        assert!(!is_full_disk(&Error::build("failed to find a way").caused_by(no_rung)));
         assert!(chain(&deep).starts_with("failed to fetch: failed to write: No space"), "{}", chain(&deep));
     }
 }

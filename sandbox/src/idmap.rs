@@ -14,6 +14,9 @@ pub(crate) const WANTED: u32 = 65_534;
 /// systemd's range for foreign ids (systemd's UIDS-GIDS document).
 const ROOT_BASE: u32 = 0x7000_0000;
 
+/// The first id that useradd(8) hands out (login.defs(5), `SUB_UID_MIN`).
+const USERADD_FIRST: u32 = 100_000;
+
 /// Where distributions put the setuid helpers; a search by `PATH` would let the environment
 /// choose.
 const HELPER_DIRECTORIES: [&str; 6] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/run/wrappers/bin"];
@@ -88,6 +91,26 @@ fn parse(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
     text.lines().filter_map(line).collect()
 }
 
+/// First and last of the ids to suggest: the first 65536, counted as useradd(8) does, that no line
+/// of these has. With those of another user, each could do as the other's images do.
+fn free(text: &str) -> Option<(u32, u32)> {
+    let line = |line: &str| {
+        let mut fields = line.trim().split(':').skip(1);
+        let (start, count): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some((start, start.saturating_add(count)))
+    };
+    let taken: Vec<(u64, u64)> = text.lines().filter_map(line).collect();
+    let mut first = USERADD_FIRST;
+    while first.checked_add(WANTED + 1)? < ROOT_BASE {
+        let (start, end) = (u64::from(first), u64::from(first) + u64::from(WANTED) + 2);
+        if taken.iter().all(|(from, to)| *to <= start || end <= *from) {
+            return Some((first, first + WANTED + 1));
+        }
+        first += WANTED + 2;
+    }
+    None
+}
+
 /// Lines of a map: 0 is the caller, 1 and up are the ranges one after the other.
 fn lines(own: u32, ranges: &[Range]) -> Vec<[u32; 3]> {
     let mut next = 1u32;
@@ -126,8 +149,13 @@ fn ranges(kind: Kind) -> Result<Vec<Range>, Missing> {
     }
     let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
     let who = name.clone().unwrap_or_else(|| uid.to_string());
-    let hint = format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}");
     let text = fs::read_to_string(kind.file()).unwrap_or_default();
+    let hint = match free(&Kind::BOTH.map(|kind| fs::read_to_string(kind.file()).unwrap_or_default()).concat()) {
+        Some((first, last)) => {
+            format!("as root: usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {who}")
+        }
+        None => format!("give {who} 65536 ids in /etc/subuid and /etc/subgid that nobody else has"),
+    };
     let ranges = parse(&text, name.as_deref(), uid);
     let total: u64 = ranges.iter().map(|range| u64::from(range.count)).sum();
     if ranges.is_empty() {
@@ -234,6 +262,14 @@ mod tests {
         let ranges =
             [Range { start: 1000, count: 10 }, Range { start: 100_000, count: 100_000 }, Range { start: 5, count: 5 }];
         assert_eq!(lines(7, &ranges), [[0, 7, 1], [1, 1000, 10], [11, 100_000, 65_525]]);
+    }
+
+    #[test]
+    fn a_suggested_range_is_nobodys() {
+        assert_eq!(free(""), Some((100_000, 165_535)));
+        assert_eq!(free("ann:100000:65536\n"), Some((165_536, 231_071)));
+        assert_eq!(free("ann:231071:1\nnonsense\nben:0:100001\nroot:1:2:3\n"), Some((231_072, 296_607)));
+        assert_eq!(free(&format!("ann:1:{ROOT_BASE}\n")), None);
     }
 
     #[test]

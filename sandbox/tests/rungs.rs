@@ -13,6 +13,9 @@ use std::process::Command;
 const WITH_RANGE: &str = "sandbox-test-range";
 const WITHOUT_RANGE: &str = "sandbox-test-single";
 
+/// A variable of the builder's that no payload may see; its value is made for each run.
+pub const SECRET: &str = "SANDBOX_TEST_SECRET";
+
 fn main() {
     sandbox::intercept();
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +27,11 @@ fn main() {
         && flag == "--in-memory"
     {
         return cases::owners::in_memory(scratch, lower);
+    }
+    if let [flag, rung, scratch, lower, mark] = &args[..]
+        && flag == "--sleep"
+    {
+        return cases::lifetimes::sleep(rung, scratch, lower, mark);
     }
     if args.iter().any(|arg| arg == "--list") {
         return;
@@ -41,6 +49,8 @@ fn main() {
         }
         command.args(["--rung", rung.name()]).args(&filter);
         command.env("HOME", "/nonexistent").current_dir("/");
+        command.env(SECRET, format!("secret-{}", std::process::id()));
+        command.env("SSH_AUTH_SOCK", format!("/tmp/sandbox-test-agent.{}", std::process::id()));
         if let Some(user) = &user {
             let ids = id(user);
             command.uid(ids.0).gid(ids.1);

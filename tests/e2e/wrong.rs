@@ -7,6 +7,7 @@ pub mod case;
 mod ends;
 mod look;
 pub mod many;
+mod no_rung;
 mod packages;
 mod scripts;
 pub mod server;

@@ -193,7 +193,7 @@ impl Assembled {
         for path in self.shown.keys().rev().filter(|path| !next.contains_key(*path)) {
             let stays = changed.contains_key(path) || holds_changes(path, &changed);
             if !stays && now.remove(path).is_some() {
-                sweep::remove(top.as_fd(), path.as_os_str().as_bytes(), 0)
+                sweep::remove(top.as_fd(), path.as_os_str().as_bytes())
                     .doing(DOING, || format!("unlink({})", path.display()))?;
                 stirred.insert(path.parent().unwrap_or(Path::new("")).to_owned());
             }
@@ -217,7 +217,7 @@ impl Assembled {
         }
         drop((put_here, stirred));
         (self.shown, self.stamps, self.lowers) = (next, stamps, lowers.to_vec());
-        self.bytes = super::watch::bytes_below_at(top.as_fd());
+        self.bytes = super::measure::bytes_below_at(top.as_fd());
         settle_clock();
         Ok(())
     }
@@ -281,7 +281,7 @@ fn put(top: &OwnedFd, path: &Path, from: &Path, shown: &Shown, there: Option<Fil
     let name = if is_root { Path::new(".") } else { path };
     let both = shown.kind == FileType::Directory && there == Some(FileType::Directory);
     if there.is_some() && !both {
-        sweep::remove(top.as_fd(), path.as_os_str().as_bytes(), 0)?;
+        sweep::remove(top.as_fd(), path.as_os_str().as_bytes())?;
     }
     match shown.kind {
         FileType::Directory => {

@@ -96,7 +96,7 @@ impl Bare {
         let tree = room.tree()?.try_clone().doing(DOING, || "dup".into())?;
         let held = directory(&room.scratch.join("held"))?;
         for name in self.aside {
-            sweep::remove(tree.as_fd(), name.as_bytes(), 0).doing(DOING, || format!("unlink(/{name})"))?;
+            sweep::remove(tree.as_fd(), name.as_bytes()).doing(DOING, || format!("unlink(/{name})"))?;
             renameat(&held, name, &tree, name).doing(DOING, || format!("rename(/{name})"))?;
         }
         match &mut room.assembled {
@@ -183,7 +183,7 @@ fn device(room: &mut Room, top: &OwnedFd, at: &Path) -> Result<(), Fault> {
         return Ok(());
     }
     let call = || format!("mknod(/{})", at.display());
-    sweep::remove(top.as_fd(), std::os::unix::ffi::OsStrExt::as_bytes(at.as_os_str()), 0).doing(DOING, call)?;
+    sweep::remove(top.as_fd(), std::os::unix::ffi::OsStrExt::as_bytes(at.as_os_str())).doing(DOING, call)?;
     room.supervisor.lends_devices = true;
     let device = Device { char: true, major: *major, minor: *minor };
     let parent = openat(top, at.parent().unwrap_or(Path::new(".")), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());

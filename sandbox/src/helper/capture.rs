@@ -19,7 +19,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub(super) const DOING: &str = "capture what changed";
-const OVERLAY: &[u8] = b"user.overlay.";
+/// Attributes that are overlay's own.
+pub(super) const OVERLAY: &[u8] = b"user.overlay.";
 const ORIGIN: &str = "user.overlay.origin";
 const OPAQUE: &str = "user.overlay.opaque";
 
@@ -117,7 +118,7 @@ pub(super) fn capture(room: &mut Room) -> Result<Captured, Fault> {
         let done = match stat {
             Some(stat) => plain(&top, path, stat),
             None if assembled => Ok(()),
-            None => sweep::remove(top.as_fd(), path.as_os_str().as_bytes(), 0),
+            None => sweep::remove(top.as_fd(), path.as_os_str().as_bytes()),
         };
         done.doing(DOING, || format!("normalise {}", shown(path)))?;
     }
@@ -171,7 +172,10 @@ fn meta(room: &Room, path: &Path, fd: &OwnedFd, stat: &Stat, groups: &mut Groups
         _ => ledger::read_attribute_of(&link).doing(DOING, || call("getxattr"))?,
     };
     if let Some(entry) = entry {
-        (facts.uid, facts.gid) = entry.owner.unwrap_or((facts.uid, facts.gid));
+        // With real owners nobody of ours writes one here: a script did.
+        if files.single {
+            (facts.uid, facts.gid) = entry.owner.unwrap_or((facts.uid, facts.gid));
+        }
         facts.device = entry.device;
     }
     let (mut xattrs, opaque, copied_up) = match kind {
@@ -288,7 +292,7 @@ fn strip(link: &str) -> Result<(), Errno> {
 fn plain(top: &OwnedFd, path: &Path, stat: &Stat) -> Result<(), Errno> {
     let name = path.as_os_str().as_bytes();
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let remove = || sweep::remove(top.as_fd(), name, 0);
+    let remove = || sweep::remove(top.as_fd(), name);
     if !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink) {
         return remove();
     }

@@ -8,6 +8,7 @@ mod enter;
 mod extract;
 mod fault;
 mod launch;
+mod measure;
 mod merge;
 mod overlay;
 mod place;

@@ -1,5 +1,6 @@
 //! Steps that change the tree without running anything in it.
 
+use super::capture::OVERLAY;
 use super::fault::Doing;
 use super::stack::Room;
 use super::sweep;
@@ -8,7 +9,7 @@ use crate::error::Fault;
 use crate::session::Placed;
 use crate::supervisor::acl;
 use crate::supervisor::files::{open_entry, set_mode};
-use crate::supervisor::ledger::Device;
+use crate::supervisor::ledger::{self, Device};
 use crate::supervisor::lookup::{self, Start};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags, mkdirat, mknodat, openat, statat,
@@ -50,7 +51,7 @@ pub(super) fn remove(room: &Room, path: &[u8]) -> Result<(), Fault> {
         Err(Fault::System { errno: libc::ENOENT | libc::ENOTDIR, .. }) => return Ok(()),
         Err(fault) => return Err(fault),
     };
-    sweep::remove(parent.as_fd(), &name, 0).doing("remove a path", || format!("unlink({})", shown(path)))
+    sweep::remove(parent.as_fd(), &name).doing("remove a path", || format!("unlink({})", shown(path)))
 }
 
 /// Places an entry.
@@ -70,7 +71,7 @@ pub(super) fn place(room: &mut Room, placement: &Placement<'_>) -> Result<(), Fa
         _ => false,
     };
     if !keeps && there.is_some() {
-        sweep::remove(parent.as_fd(), &name, 0).doing(doing, || call("unlink"))?;
+        sweep::remove(parent.as_fd(), &name).doing(doing, || call("unlink"))?;
     }
     let mode = Mode::from_raw_mode(0o644);
     let made = match placement.what {
@@ -139,8 +140,10 @@ fn dress(room: &mut Room, fd: &OwnedFd, placement: &Placement<'_>, link: bool) -
         set_mode(fd.as_fd(), mode).doing(doing, || call("chmod"))?;
     }
     for (name, value) in placement.xattrs {
+        // Overlay's own, and those in which we keep what the kernel cannot, mean something here.
+        let ours = name.starts_with(OVERLAY) || name.starts_with(ledger::PREFIX);
         let known = name == capability::ATTRIBUTE || name.starts_with(b"user.") || acl::kept_as(name).is_some();
-        if !known {
+        if ours || !known {
             let reason = format!("attribute {} cannot be set in a sandbox", shown(name));
             return Err(Fault::Path { path: placement.path.to_vec(), reason });
         }

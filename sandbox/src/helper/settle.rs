@@ -3,7 +3,9 @@
 
 use super::fault::Doing;
 use crate::error::Fault;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, mknodat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, mknodat, openat, openat2, statat, unlinkat,
+};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -115,8 +117,10 @@ impl Settler<'_> {
         };
         for lower in self.before {
             let Ok(lower) = open(lower) else { continue };
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let Ok(hidden) = openat(&lower, &relative, flags, Mode::empty()) else { continue };
+            // A link on the way would lead to the machine's files.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let inside = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+            let Ok(hidden) = openat2(&lower, &relative, flags, Mode::empty(), inside) else { continue };
             let Ok(entries) = Dir::read_from(&hidden) else { continue };
             for entry in entries.flatten() {
                 let name = entry.file_name();

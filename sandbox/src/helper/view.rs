@@ -128,6 +128,8 @@ struct Sources {
     mounts: Vec<(&'static str, OwnedFd)>,
     tmpfs_bytes: u64,
     processes: u64,
+    /// Bytes of all System V segments together.
+    segments: u64,
 }
 
 fn attributes(flags: &[MountAttrFlags]) -> MountAttrFlags {
@@ -147,11 +149,18 @@ fn make(kind: &str, options: &[(&str, String)], flags: MountAttrFlags) -> Result
     fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags).doing(doing, || format!("fsmount(\"{kind}\")"))
 }
 
+/// Bytes of a file system in memory for each entry that it may have, and the least number of
+/// those: what is in images has about 20 KiB an entry.
+const BYTES_PER_ENTRY: u64 = 8192;
+const LEAST_ENTRIES: u64 = 1024;
+
 /// A private file system in memory.
 pub(super) fn memory(mode: u32, bytes: u64) -> Result<OwnedFd, Fault> {
     let mut options = vec![("mode", format!("{mode:o}"))];
     if bytes > 0 {
         options.push(("size", bytes.to_string()));
+        // Empty files take no bytes, and about a KiB of the kernel's memory each.
+        options.push(("nr_inodes", (bytes / BYTES_PER_ENTRY).max(LEAST_ENTRIES).to_string()));
     }
     make("tmpfs", &options, attributes(&QUIET))
 }
@@ -208,7 +217,8 @@ impl Sources {
                 _ => {}
             }
         }
-        Ok(Sources { mounts, tmpfs_bytes: limits.tmpfs_bytes, processes: limits.processes })
+        let segments = if limits.memory > 0 { limits.memory } else { limits.tmpfs_bytes };
+        Ok(Sources { mounts, tmpfs_bytes: limits.tmpfs_bytes, processes: limits.processes, segments })
     }
 
     fn take(&mut self, at: &str) -> Option<OwnedFd> {
@@ -235,6 +245,7 @@ impl Sources {
                 if let Some(fd) = self.take(row.at) {
                     attach(&fd, at)?;
                     bound_processes(self.processes);
+                    bound_segments(self.segments);
                 }
                 Ok(())
             }
@@ -308,6 +319,16 @@ fn bound_processes(processes: u64) {
     if processes > 0 && has_own_pid_max() {
         let bound = processes.saturating_add(RESERVED_PIDS);
         let _ = std::fs::write("/proc/sys/kernel/pid_max", bound.to_string());
+    }
+}
+
+/// Bounds the memory in System V segments, which outlive the process that made them and show in
+/// none: the knob belongs to this IPC namespace. Kernels that let only the machine's root turn it
+/// keep theirs.
+fn bound_segments(bytes: u64) {
+    if bytes > 0 {
+        let pages = bytes / rustix::param::page_size() as u64;
+        let _ = std::fs::write("/proc/sys/kernel/shmall", pages.to_string());
     }
 }
 

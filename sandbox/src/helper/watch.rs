@@ -1,10 +1,9 @@
 //! Watches a session's bounds: time, memory, processes, bytes in the upper, free space.
 
+use super::measure;
 use crate::error::Fault;
 use crate::session::Limits;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// A look at the upper may take this share of the time: the next one waits accordingly.
 const UPPER_SHARE: u32 = 20;
 
-/// Directories that a look at the upper descends at most, against hostile depth.
-const MAX_DEPTH: usize = 256;
+/// Files that must still fit on the file system of the scratch directory: empty ones take no bytes.
+const FREE_ENTRIES: u64 = 1000;
 
 /// The bounds and when to look at them.
 pub(super) struct Watch {
@@ -81,7 +80,15 @@ impl Watch {
             let detail = format!("{} bytes allowed, {memory} in use", self.limits.memory);
             return Err(limit(index, "memory", detail));
         }
+        if let Some(detail) = measure::out_of_memory(memory, || self.payload(pid)) {
+            return Err(limit(index, "memory", detail));
+        }
         if let Ok(stat) = rustix::fs::statvfs(&self.scratch) {
+            // Some file systems have no such bound, and say 0.
+            if stat.f_files > 0 && stat.f_favail < FREE_ENTRIES {
+                let detail = format!("{} more files fit below {}", stat.f_favail, self.scratch.display());
+                return Err(limit(index, "free space", detail));
+            }
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             if free < self.limits.free_bytes {
                 let detail = format!(
@@ -92,16 +99,35 @@ impl Watch {
                 return Err(limit(index, "free space", detail));
             }
         }
-        if now >= self.next_upper && self.limits.upper_bytes > 0 {
-            let used = bytes_below(&self.upper).saturating_sub(self.given);
+        if now >= self.next_upper && (self.limits.upper_bytes > 0 || self.limits.memory > 0) {
+            let hidden = measure::hidden(&self.payload(pid));
+            let used = measure::bytes_below(&self.upper).saturating_sub(self.given).saturating_add(hidden.unnamed);
+            let memory = memory.saturating_add(hidden.memory);
             let took = now.elapsed();
             self.next_upper = now + took.saturating_mul(UPPER_SHARE).max(TICK);
-            if used > self.limits.upper_bytes {
+            if self.limits.upper_bytes > 0 && used > self.limits.upper_bytes {
                 let detail = format!("{} bytes allowed, {used} written", self.limits.upper_bytes);
                 return Err(limit(index, "bytes written", detail));
             }
+            if self.limits.memory > 0 && memory > self.limits.memory {
+                let detail = format!("{} bytes allowed, {memory} in use", self.limits.memory);
+                return Err(limit(index, "memory", detail));
+            }
         }
         Ok(())
+    }
+
+    /// The processes of the command, and the tree with the file systems that are only theirs.
+    fn payload(&self, pid: i32) -> measure::Payload {
+        if self.bare {
+            let below = crate::processes::below(pid).into_iter();
+            let processes = below.map(|process| PathBuf::from(format!("/proc/{}", process.pid))).collect();
+            return measure::Payload { processes, root: None };
+        }
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let entries = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
+        let processes = entries.filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        measure::Payload { processes: processes.map(|entry| entry.path()).collect(), root: Some(root) }
     }
 }
 
@@ -138,38 +164,4 @@ fn anonymous_pages(process: &Path) -> u64 {
     // size, resident, shared (proc(5))
     let (resident, shared) = (fields.nth(1).unwrap_or(0), fields.next().unwrap_or(0));
     resident.saturating_sub(shared)
-}
-
-/// Bytes allocated below an open directory.
-pub(super) fn bytes_below_at(directory: BorrowedFd<'_>) -> u64 {
-    walk(directory, 0)
-}
-
-/// Bytes allocated below a directory.
-fn bytes_below(path: &Path) -> u64 {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) else { return 0 };
-    walk(fd.as_fd(), 0)
-}
-
-fn walk(directory: BorrowedFd<'_>, depth: usize) -> u64 {
-    let Ok(entries) = Dir::read_from(directory) else { return 0 };
-    let mut sum = 0u64;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name.to_bytes() == b"." || name.to_bytes() == b".." {
-            continue;
-        }
-        if entry.file_type() == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            if depth < MAX_DEPTH
-                && let Ok(fd) = openat(directory, name, flags, Mode::empty())
-            {
-                sum = sum.saturating_add(walk(fd.as_fd(), depth + 1));
-            }
-        } else if let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            sum = sum.saturating_add((stat.st_blocks as u64).saturating_mul(512));
-        }
-    }
-    sum
 }

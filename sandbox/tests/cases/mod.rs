@@ -1,8 +1,12 @@
 //! The cases, and a runner that tells which failed.
 
+mod hostile;
 mod layers;
+pub mod lifetimes;
 pub mod owners;
+mod planted;
 mod scale;
+mod supervisor_abuse;
 mod terminal;
 mod walls;
 
@@ -14,7 +18,17 @@ type Case = (&'static str, fn(&Bench));
 
 /// Runs the cases whose names contain the filter; says whether all passed.
 pub fn run_all(rung: Rung, filter: Option<&str>) -> bool {
-    let lists = [owners::CASES, layers::CASES, walls::CASES, terminal::CASES, scale::CASES];
+    let lists = [
+        owners::CASES,
+        layers::CASES,
+        walls::CASES,
+        terminal::CASES,
+        hostile::CASES,
+        planted::CASES,
+        lifetimes::CASES,
+        supervisor_abuse::CASES,
+        scale::CASES,
+    ];
     let mut failed = Vec::new();
     let mut passed = 0;
     for (name, case) in lists.concat() {

@@ -196,7 +196,7 @@ fn listed(bench: &Bench) {
     bench.run(vec![stack(&[bench.busybox()]), Step::Run(command)]).captured();
 }
 
-fn limited(bench: &Bench, text: &str, limits: Limits) -> Error {
+pub fn limited(bench: &Bench, text: &str, limits: Limits) -> Error {
     let begin = Instant::now();
     let steps = vec![stack(&[bench.busybox()]), Step::Run(shell(text))];
     let mut session = bench.session(steps);
@@ -243,7 +243,7 @@ fn disk(bench: &Bench) {
 }
 
 /// Processes of this machine whose command line holds a mark that only one test uses.
-fn marked(mark: &str) -> usize {
+pub fn marked(mark: &str) -> usize {
     let Ok(entries) = fs::read_dir("/proc") else { return 0 };
     entries
         .flatten()

@@ -1,5 +1,7 @@
 //! Users, trees and sessions for the tests.
 
+pub mod payload;
+
 use sandbox::{Cancel, Captured, Change, Command, Error, Event, Limits, Meta, Rung, Session, Step};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
