@@ -116,6 +116,14 @@ pub(crate) fn reset_signals() {
     }
 }
 
+/// Ignores the signals by which people and service managers ask a process to end.
+pub(crate) fn ignore_requests_to_end() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: no handler runs.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// `struct mount_attr` of mount_setattr(2).
 #[repr(C)]
 struct MountAttr {

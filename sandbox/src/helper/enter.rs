@@ -21,6 +21,9 @@ const DOING: &str = "enter the sandbox";
 /// Enters a user namespace with its id maps, and the others.
 pub(super) fn enter(rung: Rung, control: &Control) -> Result<(), Fault> {
     if rung == Rung::Root {
+        // A signal to the program's whole group must leave somebody to end the payload: this
+        // process does, once the program is gone.
+        let _ = rustix::process::setsid();
         // Whatever the payload's first process leaves behind comes to this one.
         let me = Some(rustix::process::getpid());
         return rustix::process::set_child_subreaper(me).doing(DOING, || "prctl(PR_SET_CHILD_SUBREAPER)".into());

@@ -276,6 +276,8 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
         env.push(c_string(format!("IMAGE_ROOT={}", crate::session::HOST_VIEW_IMAGE).as_bytes())?);
     }
     rustix::process::setsid().doing(doing, || "setsid".into())?;
+    // What the helper ignores the command does not.
+    sys::reset_signals();
     let open_null = || {
         rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
             .doing(doing, || "open(/dev/null)".into())
