@@ -1,6 +1,7 @@
 //! The processes below one process, read from /proc: for where no pid namespace holds them.
 
-use std::collections::BTreeMap;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// Generations followed upwards at most; a deeper family does not count as one.
@@ -12,12 +13,12 @@ pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
     pub(crate) group: i32,
-    /// Ended, and not waited for.
-    pub(crate) ended: bool,
+    /// Threads that it has.
+    pub(crate) threads: u64,
 }
 
 /// Reads /proc/PID/stat (proc(5)); also of a thread, whose parent is its process's.
-pub(crate) fn look_at(pid: i32) -> Option<Process> {
+fn look_at(pid: i32) -> Option<Process> {
     parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -26,9 +27,11 @@ pub(crate) fn look_at(pid: i32) -> Option<Process> {
 fn parse(pid: i32, stat: &[u8]) -> Option<Process> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let text = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    let mut fields = text.split_ascii_whitespace();
-    let ended = matches!(fields.next()?, "Z" | "X");
-    Some(Process { pid, parent: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()?, ended })
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i32>().ok());
+    // State, ppid, pgrp, and after fourteen others num_threads.
+    let threads = number(17).and_then(|threads| u64::try_from(threads).ok()).unwrap_or(1);
+    Some(Process { pid, parent: number(1)?, group: number(2)?, threads })
 }
 
 /// Whether a process, or the process of a thread, is below `root`, which is not below itself.
@@ -37,7 +40,6 @@ pub(crate) fn is_below(pid: i32, root: i32) -> bool {
     for _ in 0..MAX_GENERATIONS {
         let Some(process) = (at > 0).then(|| look_at(at)).flatten() else { return false };
         if process.parent == root {
-            // A thread of the root has the root's parent.
             return true;
         }
         at = process.parent;
@@ -63,16 +65,29 @@ pub(crate) fn below(root: i32) -> Vec<Process> {
     found
 }
 
-/// Kills every process below `root`; whether there was one alive.
-pub(crate) fn kill_below(root: i32) -> bool {
-    let mut alive = false;
-    for process in below(root).into_iter().filter(|process| !process.ended) {
-        alive = true;
-        if let Some(pid) = rustix::process::Pid::from_raw(process.pid) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
+/// Signals a process if it is below `root`: the descriptor keeps its number from being another's.
+pub(crate) fn signal(pid: i32, root: i32, signal: Option<Signal>) -> Result<(), rustix::io::Errno> {
+    let fd = pidfd_open(Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?, PidfdFlags::empty())?;
+    if !is_below(pid, root) {
+        return Err(rustix::io::Errno::SRCH);
     }
-    alive
+    signal.map_or(Ok(()), |signal| pidfd_send_signal(&fd, signal))
+}
+
+/// Kills every process below `root`, whatever state it is in: one whose first thread has ended
+/// looks dead. Whole groups at once, because a group cannot fork away from a signal (the kernel
+/// adds no child to it meanwhile); no group can be made by a payload that is ending.
+pub(crate) fn kill_below(root: i32) {
+    let all = below(root);
+    let own = rustix::process::getpgrp().as_raw_nonzero().get();
+    let groups: BTreeSet<i32> =
+        all.iter().map(|process| process.group).filter(|group| *group > 1 && *group != own).collect();
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    for process in &all {
+        let _ = signal(process.pid, root, Some(Signal::KILL));
+    }
 }
 
 #[cfg(test)]
@@ -81,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let stat = b"7 (a) b) Z 1 2) S 3 4 5 0 -1";
-        assert_eq!(parse(7, stat), Some(Process { pid: 7, parent: 3, group: 4, ended: false }));
+        let stat = b"7 (a) b) Z 1 2) S 3 4 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 12 0";
+        assert_eq!(parse(7, stat), Some(Process { pid: 7, parent: 3, group: 4, threads: 12 }));
         assert_eq!(parse(7, b"7 (a"), None);
     }
 
@@ -93,7 +108,8 @@ mod tests {
         let pid = child.id() as i32;
         assert!(is_below(pid, me) && !is_below(me, pid) && !is_below(me, me));
         assert!(below(me).iter().any(|process| process.pid == pid));
-        child.kill().expect("kill");
+        assert_eq!(signal(pid, pid, None), Err(rustix::io::Errno::SRCH));
+        assert_eq!(signal(pid, me, Some(Signal::KILL)), Ok(()));
         child.wait().expect("wait");
     }
 }

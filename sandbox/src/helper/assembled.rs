@@ -20,6 +20,12 @@ use std::path::{Path, PathBuf};
 
 pub(super) const DOING: &str = "assemble the tree";
 
+/// Magic number of a tmpfs (statfs(2)).
+const TMPFS: u64 = 0x0102_1994;
+
+/// Bytes compared in one piece.
+const CHUNK: u64 = 1 << 20;
+
 /// What tells a file from another and from itself after a change: the kernel moves a file's
 /// change time with everything that is done to it, and nobody can set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,18 +113,33 @@ fn walk(top: &OwnedFd) -> Result<Now, Fault> {
 impl Assembled {
     /// What differs, by path; without the directories in which only something below differs.
     pub(super) fn differences(&self, top: &OwnedFd) -> Result<BTreeMap<PathBuf, Difference>, Fault> {
-        let mut found = self.compare(&walk(top)?);
+        let mut found = self.compare(top, &walk(top)?)?;
         // The root is reported by its metadata.
         found.remove(Path::new(""));
         Ok(found)
     }
 
-    fn compare(&self, now: &Now) -> BTreeMap<PathBuf, Difference> {
+    /// Whether a file that looks untouched has other bytes than its layer: on a file system in memory a
+    /// write through a mapping moves no time.
+    fn is_written(&self, top: &OwnedFd, path: &Path) -> Result<bool, Fault> {
+        let Some(lower) = self.shown.get(path).and_then(|shown| self.lowers.get(shown.layer)) else { return Ok(false) };
+        let call = || format!("read({})", path.display());
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let now = openat(top, path, flags, Mode::empty()).doing(DOING, call)?;
+        let before = std::fs::File::open(lower.join(path)).doing(DOING, call)?;
+        is_different(now.into(), before).doing(DOING, call)
+    }
+
+    fn compare(&self, top: &OwnedFd, now: &Now) -> Result<BTreeMap<PathBuf, Difference>, Fault> {
+        let in_memory = rustix::fs::fstatfs(top).is_ok_and(|stat| stat.f_type as u64 == TMPFS);
         let mut found = BTreeMap::new();
         let mut replaced: BTreeSet<&Path> = BTreeSet::new();
         for (path, (stamp, kind)) in now {
             let before = self.stamps.get(path);
             if before == Some(stamp) {
+                if in_memory && *kind == FileType::RegularFile && self.is_written(top, path)? {
+                    found.insert(path.clone(), Difference::Changed { hides: false });
+                }
                 continue;
             }
             let hides = before.is_some_and(|before| !before.is_same_file(stamp));
@@ -137,14 +158,14 @@ impl Assembled {
                 found.insert(path.clone(), Difference::Removed);
             }
         }
-        found
+        Ok(found)
     }
 
     /// Makes the tree show these layers, the bottom first, and keeps what steps have changed:
     /// files of layers that were not there before take the place of changed ones, unless kept.
     pub(super) fn stack(&mut self, top: &OwnedFd, lowers: &[PathBuf], keep: &BTreeSet<&[u8]>) -> Result<(), Fault> {
         let mut now = walk(top)?;
-        let mut changed = if self.lowers.is_empty() { BTreeMap::new() } else { self.compare(&now) };
+        let mut changed = if self.lowers.is_empty() { BTreeMap::new() } else { self.compare(top, &now)? };
         let known: BTreeSet<&PathBuf> = self.lowers.iter().collect();
         let added: Vec<bool> = lowers.iter().map(|lower| !known.contains(lower)).collect();
         let next = union(lowers)?;
@@ -198,11 +219,19 @@ impl Assembled {
                 stirred.insert(path.parent().unwrap_or(Path::new("")).to_owned());
             }
         }
+        // A directory in the place of another hides what was there, and not what comes now: from here
+        // on it is the same one, changed, and what it hid is gone.
+        let opened = |path: &PathBuf, shown: &Shown| {
+            let is_new = added.get(shown.layer).copied().unwrap_or(false);
+            matches!(changed.get(path), Some(Difference::Changed { hides: true }))
+                && (is_new || put_here.range(&**path..).take_while(|at| at.starts_with(path)).any(|at| *at != path))
+        };
         let mut stamps = BTreeMap::new();
         for (path, entry) in next.iter().rev() {
             let is_stirred =
                 stirred.contains(path) || (put_here.contains(&**path) && entry.kind == FileType::Directory);
             let stamp = match (changed.contains_key(path), now.get(path)) {
+                (true, Some((stamp, _))) if opened(path, entry) => Stamp { changed: Stamp::NONE.changed, ..*stamp },
                 (true, _) => self.stamps.get(path).copied().unwrap_or(Stamp::NONE),
                 (false, None) => Stamp::NONE,
                 (false, Some((stamp, _))) if !is_stirred && *stamp != Stamp::NONE => *stamp,
@@ -249,6 +278,20 @@ impl Assembled {
             }
         }
         Ok(found)
+    }
+}
+
+fn is_different(mut one: std::fs::File, mut other: std::fs::File) -> std::io::Result<bool> {
+    use std::io::Read;
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    loop {
+        a.clear();
+        b.clear();
+        one.by_ref().take(CHUNK).read_to_end(&mut a)?;
+        other.by_ref().take(CHUNK).read_to_end(&mut b)?;
+        if a != b || a.is_empty() {
+            return Ok(a != b);
+        }
     }
 }
 

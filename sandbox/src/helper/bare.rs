@@ -7,9 +7,7 @@ use super::sweep;
 use super::view::{COMMON, IMAGE_ONLY, MOUNT_POINTS, Row, View, What};
 use crate::error::Fault;
 use crate::processes;
-use crate::supervisor::ledger::Device;
-use crate::supervisor::procfs::DEVICES;
-use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, renameat, symlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, mknodat, openat, renameat, symlinkat};
 use rustix::io::Errno;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,6 +43,10 @@ const MADE_UP: [(&str, &str); 5] = [
     ("sys/kernel/hostname", "localhost\n"),
     ("sys/vm/overcommit_memory", "0\n"),
 ];
+
+/// Devices with their numbers (the kernel's devices.txt).
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Largest file of /proc that is shown, in bytes.
 const MAX_SHOWN: u64 = 1 << 20;
@@ -86,8 +88,8 @@ impl Bare {
             renameat(&tree, name, &held, name).doing(DOING, || format!("rename(/{name})"))?;
             bare.aside.push(name);
         }
-        lay(room, &tree, COMMON)?;
-        lay(room, &tree, IMAGE_ONLY)?;
+        lay(&tree, COMMON)?;
+        lay(&tree, IMAGE_ONLY)?;
         Ok(bare)
     }
 
@@ -112,7 +114,7 @@ fn directory(path: &Path) -> Result<OwnedFd, Fault> {
 }
 
 /// Lays what the rows of a view say into a tree, by plain files and devices.
-fn lay(room: &mut Room, top: &OwnedFd, rows: &[Row]) -> Result<(), Fault> {
+fn lay(top: &OwnedFd, rows: &[Row]) -> Result<(), Fault> {
     for row in rows {
         let at = Path::new(row.at.trim_start_matches('/'));
         let call = |call: &str| format!("{call}({})", row.at);
@@ -120,7 +122,7 @@ fn lay(room: &mut Room, top: &OwnedFd, rows: &[Row]) -> Result<(), Fault> {
             What::Memory(mode) | What::Directory(mode) => make_directory(top, at, mode)?,
             What::Nothing => make_directory(top, at, 0o555)?,
             What::Processes => processes(top, at)?,
-            What::Device => device(room, top, at)?,
+            What::Device => device(top, at)?,
             What::Link(target) => symlinkat(target, top, at).doing(DOING, || call("symlink"))?,
             What::Empty => write(top, at, b"")?,
             // Nothing of the machine is below, and terminals need a mount.
@@ -167,39 +169,44 @@ fn processes(top: &OwnedFd, at: &Path) -> Result<(), Fault> {
     MADE_UP.iter().try_for_each(|(name, text)| write(top, &at.join(name), text.as_bytes()))
 }
 
-/// A device that can be opened, or a placeholder for one that is handed in.
-fn device(room: &mut Room, top: &OwnedFd, at: &Path) -> Result<(), Fault> {
+/// A device of the tree's own. The machine's must not be lent: who has one open changes its mode.
+fn device(top: &OwnedFd, at: &Path) -> Result<(), Fault> {
     let name = at.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((_, major, minor)) = DEVICES.iter().find(|(known, ..)| *known == name) else { return Ok(()) };
-    let mode = Mode::from_raw_mode(0o666);
-    let made = mknodat(top, at, FileType::CharacterDevice, mode, rustix::fs::makedev(*major, *minor));
-    let works = |errno| matches!(errno, Errno::NXIO | Errno::IO);
-    let opened = made.and_then(|()| match openat(top, at, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+    let failed = |call: &str, errno: Errno| Fault::System {
+        doing: DOING.into(),
+        call: format!("{call}(/{})", at.display()),
+        hint: Some(
+            "this rung makes its own devices: start the container with --cap-add MKNOD, and choose a work \
+             directory (--work-dir) on a file system that is not mounted nodev"
+                .into(),
+        ),
+        errno: errno.raw_os_error(),
+    };
+    mknodat(top, at, FileType::CharacterDevice, Mode::from_raw_mode(0o600), rustix::fs::makedev(*major, *minor))
+        .map_err(|errno| failed("mknod", errno))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match openat(top, at, flags, Mode::empty()) {
         // The controlling terminal, where there is none.
-        Err(errno) if works(errno) => Ok(()),
-        other => other.map(drop),
-    });
-    if opened.is_ok() {
-        return Ok(());
+        Err(Errno::NXIO) => {}
+        other => other.map(drop).map_err(|errno| failed("open", errno))?,
     }
-    let call = || format!("mknod(/{})", at.display());
-    sweep::remove(top.as_fd(), std::os::unix::ffi::OsStrExt::as_bytes(at.as_os_str())).doing(DOING, call)?;
-    room.supervisor.lends_devices = true;
-    let device = Device { char: true, major: *major, minor: *minor };
-    let parent = openat(top, at.parent().unwrap_or(Path::new(".")), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let parent = parent.doing(DOING, call)?;
-    room.supervisor.files.make_device(parent.as_fd(), name.as_bytes(), device, 0o666).doing(DOING, call).map(drop)
+    rustix::fs::chmodat(top, at, Mode::from_raw_mode(0o666), AtFlags::empty()).map_err(|errno| failed("chmod", errno))
 }
 
-/// Kills everything below this process and waits until it is gone. New processes must be
-/// refused meanwhile, or this may not end.
+/// Kills everything below this process and waits until it is gone: as their reaper it has no
+/// child only when none of them is left.
 pub(super) fn end_all() {
+    use rustix::process::{WaitOptions, wait};
     let me = rustix::process::getpid().as_raw_nonzero().get();
     loop {
-        let alive = processes::kill_below(me);
-        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
-        if !alive {
-            return;
+        processes::kill_below(me);
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }

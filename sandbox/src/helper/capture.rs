@@ -91,6 +91,7 @@ pub(super) fn capture(room: &mut Room) -> Result<Captured, Fault> {
             (top, all)
         }
     };
+    let assembled = room.assembled.is_some();
     let mut links = BTreeMap::new();
     for stat in all.iter().filter_map(|seen| seen.stat.as_ref()) {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -108,11 +109,10 @@ pub(super) fn capture(room: &mut Room) -> Result<Captured, Fault> {
         };
         let fd = open_entry(top.as_fd(), &bytes).doing(DOING, || format!("open({})", shown(path)))?;
         let (entry, opaque) = meta(room, path, &fd, stat, &mut groups)?;
-        changes.push(Change::Changed { path: bytes, opaque: opaque || *hides, entry });
+        changes.push(Change::Changed { path: bytes, opaque: if assembled { *hides } else { opaque }, entry });
     }
     drop(top);
     room.close()?;
-    let assembled = room.assembled.is_some();
     let top = open_top(if assembled { &room.root } else { &room.upper })?;
     for Seen { path, stat, .. } in all.iter().rev() {
         let done = match stat {

@@ -112,8 +112,13 @@ fn child_memory() -> Result<String, Fault> {
 
 fn capabilities() -> Result<String, Fault> {
     use caps::Capability;
-    let wanted =
-        [Capability::CAP_SETFCAP, Capability::CAP_SETPCAP, Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER];
+    let wanted = [
+        Capability::CAP_MKNOD,
+        Capability::CAP_SETFCAP,
+        Capability::CAP_SETPCAP,
+        Capability::CAP_DAC_OVERRIDE,
+        Capability::CAP_FOWNER,
+    ];
     let has = |capability: &Capability| caps::has_cap(None, caps::CapSet::Effective, *capability).unwrap_or(false);
     match wanted.iter().find(|capability| !has(capability)) {
         Some(missing) => Err(Fault::System {

@@ -129,6 +129,10 @@ pub(super) fn start(plan: &Plan<'_>) -> Result<Running, Fault> {
     let stdin = if plan.command.stdin.is_empty() { None } else { Some(input(&plan.command.stdin)?) };
     let (out, out_end) = pipe()?;
     let (err, err_end) = pipe()?;
+    for end in [&out, &err] {
+        // A payload may read its own pipe empty between our look at it and our read.
+        rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK).doing(doing, || "fcntl(O_NONBLOCK)".into())?;
+    }
     let (channel, end) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .doing(doing, || "socketpair".into())?;

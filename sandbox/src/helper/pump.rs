@@ -28,9 +28,9 @@ impl Lines {
         Lines { fd: Some(fd), err, rest: Vec::new() }
     }
 
-    /// Reads once; what makes whole lines is sent.
-    fn pump(&mut self, index: usize, control: &Control) -> Result<(), Fault> {
-        let Some(fd) = &self.fd else { return Ok(()) };
+    /// Reads once, without waiting; what makes whole lines is sent. Whether there may be more.
+    fn pump(&mut self, index: usize, control: &Control) -> Result<bool, Fault> {
+        let Some(fd) = &self.fd else { return Ok(false) };
         let mut buffer = [0u8; 16384];
         match rustix::io::read(fd, &mut buffer) {
             Ok(0) => {
@@ -39,10 +39,11 @@ impl Lines {
                     let text = std::mem::take(&mut self.rest);
                     report(control, &Report::Line { index, err: self.err, text })?;
                 }
-                return Ok(());
+                return Ok(false);
             }
             Ok(n) => self.rest.extend_from_slice(&buffer[..n]),
-            Err(Errno::INTR | Errno::AGAIN) => return Ok(()),
+            Err(Errno::INTR) => return Ok(true),
+            Err(Errno::AGAIN) => return Ok(false),
             Err(errno) => return Err(errno).doing("read the command's output", || "read".into()),
         }
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
@@ -54,7 +55,7 @@ impl Lines {
             let text = std::mem::take(&mut self.rest);
             report(control, &Report::Line { index, err: self.err, text })?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -72,7 +73,7 @@ pub(super) fn run(
     control: &Control,
 ) -> Result<Status, Fault> {
     let running = launch::start(plan)?;
-    supervisor.population.begin(running.pid, plan.limits.processes);
+    supervisor.population.begin(running.pid);
     let result = attend(index, running, supervisor, watch, control);
     supervisor.forget_tasks();
     result
@@ -97,14 +98,12 @@ fn attend(
         while let Err(Errno::INTR) = waitpid(Some(pid), WaitOptions::empty()) {}
     }
     if supervisor.bare {
-        // No namespace takes them along. Nobody answers their calls any more, so none forks.
+        // No namespace takes them along. Nobody answers their calls any more, so none leaves its group.
         super::bare::end_all();
     }
     let (ended, mut out, mut err) = result?;
-    while out.fd.is_some() || err.fd.is_some() {
-        out.pump(index, control)?;
-        err.pump(index, control)?;
-    }
+    // Nobody is left who could write: what is there is all there will be.
+    while (out.fd.is_some() && out.pump(index, control)?) || (err.fd.is_some() && err.pump(index, control)?) {}
     Ok(match ended {
         code @ 0.. => Status::Exited(code),
         signal => Status::Killed(-signal),

@@ -155,13 +155,22 @@ fn usage_below(first: i32) -> (u64, u64) {
     let all = crate::processes::below(first);
     let pages = all.iter().map(|process| anonymous_pages(&PathBuf::from(format!("/proc/{}", process.pid))));
     let pages = pages.fold(0u64, u64::saturating_add);
-    (all.len() as u64, pages.saturating_mul(rustix::param::page_size() as u64))
+    let threads = all.iter().map(|process| process.threads.max(1)).fold(0u64, u64::saturating_add);
+    (threads, pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
 fn anonymous_pages(process: &Path) -> u64 {
-    let text = fs::read_to_string(process.join("statm")).unwrap_or_default();
-    let mut fields = text.split_ascii_whitespace().filter_map(|field| field.parse::<u64>().ok());
-    // size, resident, shared (proc(5))
-    let (resident, shared) = (fields.nth(1).unwrap_or(0), fields.next().unwrap_or(0));
-    resident.saturating_sub(shared)
+    let pages = |directory: &Path| {
+        let text = fs::read_to_string(directory.join("statm")).unwrap_or_default();
+        let mut fields = text.split_ascii_whitespace().filter_map(|field| field.parse::<u64>().ok());
+        // size, resident, shared (proc(5))
+        let (size, resident, shared) =
+            (fields.next().unwrap_or(0), fields.next().unwrap_or(0), fields.next().unwrap_or(0));
+        (size > 0).then(|| resident.saturating_sub(shared))
+    };
+    pages(process).unwrap_or_else(|| {
+        // Its first thread has ended; the others still have what it had.
+        let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+        threads.filter_map(|thread| pages(&thread.path())).max().unwrap_or(0)
+    })
 }

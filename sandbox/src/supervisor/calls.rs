@@ -63,6 +63,8 @@ pub(crate) enum Rule {
     DenyBits { arg: u8, bits: u32, errno: i32 },
     /// Fails with this errno unless the argument is one of these values.
     DenyOthers { arg: u8, allowed: &'static [u32], errno: i32 },
+    /// Fails with this errno if the argument has this value.
+    DenyIf { arg: u8, value: u32, errno: i32 },
     /// Returns 0 without being carried out.
     Succeed,
     /// As `Succeed`, if the argument has this value.
@@ -151,6 +153,10 @@ const fn bare_deny(name: &'static str, numbers: [i32; 3], errno: i32, reason: &'
     Call { name, numbers, when: When::Bare, rule: Rule::Deny(errno), reason }
 }
 
+const fn bare_deny_if(name: &'static str, numbers: [i32; 3], arg: u8, value: u32, reason: &'static str) -> Call {
+    Call { name, numbers, when: When::Bare, rule: Rule::DenyIf { arg, value, errno: EPERM }, reason }
+}
+
 const fn bare(name: &'static str, numbers: [i32; 3], operation: Operation, reason: &'static str) -> Call {
     Call { name, numbers, when: When::Bare, rule: Rule::Ask(operation), reason }
 }
@@ -193,7 +199,9 @@ const IPC: &str = "System V and POSIX queues of the machine are not namespaced";
 /// The limit that carries a process's ids, see `tasks`.
 const CARRIER: u32 = super::tasks::CARRIER as u32;
 const CARRIES: &str = "the limit on real-time CPU time carries the process's ids";
-const FORKS: &str = "no resource limit holds uid 0: processes are counted here, and a dying payload makes none";
+const GROUPS: &str = "a payload that is ending is killed by groups, and makes no more of them";
+/// F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2), FIOSETOWN and SIOCSPGRP of asm-generic/sockios.h.
+const ASYNC: &str = "the kernel would send a signal of the payload's choice to any process of uid 0";
 
 const EPERM: i32 = libc::EPERM;
 const ENOSYS: i32 = libc::ENOSYS;
@@ -263,6 +271,9 @@ pub(crate) const CALLS: &[Call] = &[
     Call { name: "socket", numbers: [41, 359, 198], when: When::Bare,
         rule: Rule::DenyOthers { arg: 0, allowed: UNIX_ONLY, errno: libc::EAFNOSUPPORT },
         reason: "the network is the machine's own" },
+    Call { name: "socketpair", numbers: [53, 360, 199], when: When::Always,
+        rule: Rule::DenyOthers { arg: 0, allowed: UNIX_ONLY, errno: libc::EAFNOSUPPORT },
+        reason: "other families' pairs have no use in a build" },
     Call { name: "socket", numbers: [41, 359, 198], when: When::Always,
         rule: Rule::DenyOthers { arg: 0, allowed: FAMILIES, errno: libc::EAFNOSUPPORT },
         reason: "families that no network namespace confines" },
@@ -386,7 +397,8 @@ pub(crate) const CALLS: &[Call] = &[
     bare("tgkill", [234, 270, 131], Operation::Target { pid: 0 }, OTHERS),
     bare("rt_sigqueueinfo", [129, 178, 138], Operation::Target { pid: 0 }, OTHERS),
     bare("rt_tgsigqueueinfo", [297, 335, 240], Operation::Target { pid: 0 }, OTHERS),
-    bare("pidfd_open", [434, 434, 434], Operation::Target { pid: 0 }, OTHERS),
+    bare("pidfd_open", [434, 434, 434], Operation::ProcessDescriptor, OTHERS),
+    bare_deny("pidfd_send_signal", [424, 424, 424], ENOSYS, "a descriptor may come through a socket; kill is asked about"),
     bare("sched_setaffinity", [203, 241, 122], Operation::Target { pid: 0 }, OTHERS),
     bare("sched_setparam", [142, 154, 118], Operation::Target { pid: 0 }, OTHERS),
     bare("sched_setscheduler", [144, 156, 119], Operation::Target { pid: 0 }, OTHERS),
@@ -403,9 +415,16 @@ pub(crate) const CALLS: &[Call] = &[
     bare_deny("migrate_pages", [256, 294, 238], EPERM, OTHERS),
     bare_deny("move_pages", [279, 317, 239], EPERM, OTHERS),
     bare_deny("get_robust_list", [274, 312, 100], EPERM, OTHERS),
-    bare("fork", [57, 2, NONE], Operation::Fork, FORKS),
-    bare("vfork", [58, 190, NONE], Operation::Fork, FORKS),
-    bare("clone", [56, 120, 220], Operation::Fork, FORKS),
+    bare("setsid", [112, 66, 157], Operation::Group, GROUPS),
+    bare("setpgid", [109, 57, 154], Operation::Group, GROUPS),
+    bare_deny_if("fcntl", [72, 55, 25], 1, 8, ASYNC),
+    bare_deny_if("fcntl", [72, 55, 25], 1, 10, ASYNC),
+    bare_deny_if("fcntl", [72, 55, 25], 1, 15, ASYNC),
+    bare_deny_if("fcntl64", [NONE, 221, NONE], 1, 8, ASYNC),
+    bare_deny_if("fcntl64", [NONE, 221, NONE], 1, 10, ASYNC),
+    bare_deny_if("fcntl64", [NONE, 221, NONE], 1, 15, ASYNC),
+    bare_deny_if("ioctl", [16, 54, 29], 1, 0x8901, ASYNC),
+    bare_deny_if("ioctl", [16, 54, 29], 1, 0x8902, ASYNC),
 
     // Without namespaces: what else the machine shares.
     bare_deny("chroot", [161, 61, 51], EPERM, "a root below the root lets uid 0 out of both"),

@@ -193,9 +193,6 @@ impl Supervisor {
             if let Some(named) = self.made_up(&path) {
                 return self.hand_in(call, named, wanted);
             }
-            if let Some(sent) = self.hand_in_device(call, &path, wanted) {
-                return Ok(sent);
-            }
             if !wanted.contains(OFlags::CREATE) {
                 return CONTINUE;
             }

@@ -67,6 +67,9 @@ fn body(rule: Rule) -> Vec<Instruction> {
         Rule::SucceedIf { arg, value } => {
             vec![load_argument(arg), instruction(JUMP_EQUAL, 0, 1, value), give(errno(0))]
         }
+        Rule::DenyIf { arg, value, errno: number } => {
+            vec![load_argument(arg), instruction(JUMP_EQUAL, 0, 1, value), give(errno(number))]
+        }
         Rule::DenyBits { arg, bits, errno: value } => {
             vec![load_argument(arg), instruction(JUMP_BITS, 0, 1, bits), give(errno(value))]
         }
@@ -203,7 +206,7 @@ mod tests {
     fn without_namespaces_only_local_sockets_and_own_processes() {
         assert_eq!(x64(BARE, 41, [1, 1, 0, 0, 0, 0]), ALLOW);
         assert_eq!(x64(BARE, 41, [2, 1, 0, 0, 0, 0]), errno(libc::EAFNOSUPPORT));
-        for asked in [62, 56, 57, 302, 63, 257] {
+        for asked in [62, 109, 112, 302, 63, 257] {
             assert_eq!(x64(BARE, asked, [0; 6]), ASK, "{asked}");
         }
         assert_eq!(x64(BARE, 56, [0x1000_0011, 0, 0, 0, 0, 0]), errno(libc::EPERM));

@@ -101,8 +101,6 @@ pub(crate) struct Supervisor {
     /// There are no namespaces: what is outside is told apart here.
     pub(crate) bare: bool,
     pub(crate) population: Population,
-    /// Devices could not be made in the tree.
-    pub(crate) lends_devices: bool,
     /// Operations by interface and number.
     operations: Vec<(Abi, Vec<Option<Operation>>)>,
 }
@@ -120,7 +118,7 @@ impl Supervisor {
             })
             .collect();
         let (files, tasks) = (Files::new(single), Tasks::default());
-        Supervisor { files, tasks, bare, population: Population::default(), lends_devices: false, operations }
+        Supervisor { files, tasks, bare, population: Population::default(), operations }
     }
 
     /// Forgets the threads of a step that is over.
@@ -189,7 +187,8 @@ impl Supervisor {
             Operation::Signal => self.signal(&call),
             Operation::Target { pid } => self.target(&call, pid),
             Operation::Priority { process } => self.priority(&call, process),
-            Operation::Fork => self.fork(),
+            Operation::Group => self.group(),
+            Operation::ProcessDescriptor => self.process_descriptor(&call),
             Operation::Uname => self.uname(&call),
             Operation::ReadLink { path } => self.read_link(&call, path),
             Operation::Access { path } => self.access(&call, path),

@@ -89,8 +89,10 @@ pub(crate) enum Operation {
     /// setpriority and its kin: what argument 1 names is said by argument 0, where this value
     /// means a process.
     Priority { process: u32 },
-    /// fork, vfork, clone.
-    Fork,
+    /// setsid, setpgid.
+    Group,
+    /// pidfd_open.
+    ProcessDescriptor,
     /// uname.
     Uname,
     /// readlink: path, buffer and size from that argument on.

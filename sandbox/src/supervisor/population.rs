@@ -1,51 +1,29 @@
 //! Calls about other processes, where no pid namespace hides those that are not the payload's.
 
 use super::{CONTINUE, Outcome, Supervisor, Waiting, done, tasks};
-use crate::processes::{self, Process};
+use crate::processes;
 use crate::sys;
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::AsFd;
 
 /// The payload's processes, where only their descent tells them from others.
 #[derive(Debug, Default)]
 pub(crate) struct Population {
     /// The process of ours that all of them are below; it is not one of them.
     pub(crate) first: i32,
-    /// How many there may be; 0 means no bound.
-    pub(crate) most: u64,
-    /// No more are made: the payload is ending.
+    /// The payload is ending: nobody leaves the group that is about to be killed.
     pub(crate) closed: bool,
-    /// How many there were when they were last counted, and how many were made since.
-    counted: u64,
-    made: u64,
 }
 
 impl Population {
     /// A new payload below that process.
-    pub(crate) fn begin(&mut self, first: i32, most: u64) {
-        *self = Population { first, most, ..Population::default() };
+    pub(crate) fn begin(&mut self, first: i32) {
+        *self = Population { first, closed: false };
     }
 
-    fn has(&self, pid: i32) -> bool {
-        processes::is_below(pid, self.first)
-    }
-
-    /// The number itself names the caller if it is 0.
     pub(super) fn check(&self, pid: i32) -> Result<(), Errno> {
-        if pid == 0 || self.has(pid) { Ok(()) } else { Err(Errno::SRCH) }
-    }
-
-    fn count(&mut self) -> Result<(), Errno> {
-        if self.closed {
-            return Err(Errno::AGAIN);
-        }
-        self.made += 1;
-        if self.most > 0 && self.counted + self.made > self.most {
-            (self.counted, self.made) = (processes::below(self.first).len() as u64, 1);
-            if self.counted + self.made > self.most {
-                return Err(Errno::AGAIN);
-            }
-        }
-        Ok(())
+        if processes::is_below(pid, self.first) { Ok(()) } else { Err(Errno::SRCH) }
     }
 }
 
@@ -53,33 +31,68 @@ impl Population {
 const GROUP_AFTER: u32 = 1;
 
 impl Supervisor {
-    /// The arguments of these calls lie in registers, so what was checked is what is carried out.
+    /// Whether a number means the caller's own process. Of others it could come to mean somebody
+    /// else between our look and the kernel's.
+    fn is_own(&mut self, call: &Waiting<'_>, number: i32) -> Result<bool, Errno> {
+        let Ok(number) = u32::try_from(number) else { return Ok(false) };
+        if number == 0 || number == call.tid {
+            return Ok(true);
+        }
+        let own = self.tasks.process_of(call.tid)?;
+        Ok(number == own || self.tasks.process_of(number).is_ok_and(|process| process == own))
+    }
+
     pub(super) fn target(&mut self, call: &Waiting<'_>, pid: u8) -> Result<Outcome, Errno> {
-        self.population.check(call.word(pid) as i32)?;
-        CONTINUE
+        if self.is_own(call, call.word(pid) as i32)? { CONTINUE } else { Err(Errno::PERM) }
     }
 
     pub(super) fn signal(&mut self, call: &Waiting<'_>) -> Result<Outcome, Errno> {
-        let all = || processes::below(self.population.first);
+        let (first, number) = (self.population.first, call.word(1) as i32);
+        let signal = rustix::process::Signal::from_named_raw(number);
         match call.word(0) as i32 {
             // The caller's own group: a session of its own holds nobody else.
             0 => CONTINUE,
             // "Every process", except the caller and the first.
             -1 => {
-                let caller = call.tid as i32;
-                let others: Vec<Process> = all().into_iter().filter(|process| process.pid != caller).collect();
+                let own = self.tasks.process_of(call.tid)? as i32;
+                let mut found = false;
                 call.check()?;
-                for process in &others {
-                    let _ = sys::kill(process.pid, call.word(1) as i32);
+                for process in processes::below(first).into_iter().filter(|process| process.pid != own) {
+                    found |= processes::signal(process.pid, first, signal).is_ok();
                 }
-                if others.is_empty() { Err(Errno::SRCH) } else { done() }
+                if found { done() } else { Err(Errno::SRCH) }
             }
             group if group < 0 => {
-                let known = all().iter().any(|process| Some(process.group) == group.checked_neg());
-                if known { CONTINUE } else { Err(Errno::SRCH) }
+                let known = processes::below(first).iter().any(|process| Some(process.group) == group.checked_neg());
+                call.check()?;
+                // A group lasts as long as a member of it.
+                if !known {
+                    return Err(Errno::SRCH);
+                }
+                sys::kill(group, number).map_err(tasks::errno)?;
+                done()
             }
-            _ => self.target(call, 0),
+            pid if self.is_own(call, pid)? => CONTINUE,
+            pid => {
+                call.check()?;
+                if number != 0 && signal.is_none() {
+                    return Err(Errno::INVAL);
+                }
+                processes::signal(pid, first, signal)?;
+                done()
+            }
         }
+    }
+
+    /// pidfd_open: the descriptor is made by us, so that it is of the process that was looked at.
+    pub(super) fn process_descriptor(&mut self, call: &Waiting<'_>) -> Result<Outcome, Errno> {
+        let pid = call.word(0) as i32;
+        let flags = PidfdFlags::from_bits(call.word(1)).ok_or(Errno::INVAL)?;
+        let fd = pidfd_open(Pid::from_raw(pid).ok_or(Errno::INVAL)?, flags)?;
+        self.population.check(pid)?;
+        call.check()?;
+        sys::respond_with_fd(call.listener, call.id, fd.as_fd(), true).map_err(tasks::errno)?;
+        Ok(Outcome::Sent)
     }
 
     pub(super) fn priority(&mut self, call: &Waiting<'_>, process: u32) -> Result<Outcome, Errno> {
@@ -90,15 +103,15 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn fork(&mut self) -> Result<Outcome, Errno> {
-        self.population.count()?;
-        CONTINUE
+    /// setsid and setpgid.
+    pub(super) fn group(&mut self) -> Result<Outcome, Errno> {
+        if self.population.closed { Err(Errno::PERM) } else { CONTINUE }
     }
 
     /// prlimit64: of whom, and never the limit that carries the ids.
     pub(super) fn limit(&mut self, call: &Waiting<'_>) -> Result<Outcome, Errno> {
-        if self.bare {
-            self.population.check(call.word(0) as i32)?;
+        if self.bare && !self.is_own(call, call.word(0) as i32)? {
+            return Err(Errno::PERM);
         }
         let changes = call.arg(2) != 0;
         if changes && call.word(1) as i32 == tasks::CARRIER { done() } else { CONTINUE }

@@ -1,4 +1,4 @@
-//! What scripts ask of /proc/self, and of devices, where neither can be mounted.
+//! What scripts ask of /proc/self, where no procfs can be mounted.
 //!
 //! Only names that a process uses for itself and its like are answered; nothing leads to a
 //! process outside, and never is a directory of the machine's procfs handed in, because `..`
@@ -21,10 +21,6 @@ const FILES: [&str; 17] = [
 
 /// Links of a process.
 const LINKS: [&str; 3] = ["cwd", "exe", "root"];
-
-/// Devices that are opened for the payload where none can be made in its tree.
-pub(crate) const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,22 +116,15 @@ impl Supervisor {
         if named.1 == Name::Own {
             return CONTINUE;
         }
-        // A pipe without its other end would hold us up.
-        let fd = self.open_made_up(call, named, flags | OFlags::NONBLOCK)?;
-        if !flags.intersects(OFlags::NONBLOCK | OFlags::PATH) {
+        // Path descriptors cannot be handed over; one that can read serves as well. A pipe without its
+        // other end would hold us up.
+        let opened = flags.difference(OFlags::PATH) | OFlags::NONBLOCK;
+        let fd = self.open_made_up(call, named, opened)?;
+        if !flags.contains(OFlags::NONBLOCK) {
             let now = rustix::fs::fcntl_getfl(&fd)?;
             rustix::fs::fcntl_setfl(&fd, now.difference(OFlags::NONBLOCK))?;
         }
         send(call, &fd, flags)
-    }
-
-    /// open of a device that could not be made in the tree.
-    pub(super) fn hand_in_device(&self, call: &Waiting<'_>, path: &[u8], flags: OFlags) -> Option<Outcome> {
-        let name = path.strip_prefix(b"/dev/").filter(|_| self.lends_devices)?;
-        let (device, ..) = DEVICES.iter().find(|(device, ..)| device.as_bytes() == name)?;
-        let wanted = flags.difference(OFlags::CREATE | OFlags::EXCL | OFlags::TRUNC) | OFlags::NOCTTY;
-        let fd = rustix::fs::open(format!("/dev/{device}"), wanted | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        send(call, &fd, flags).ok()
     }
 
     /// A directory with a link for each open file, as the process's own would have.
@@ -175,7 +164,12 @@ impl Supervisor {
     }
 
     pub(super) fn read_link(&mut self, call: &Waiting<'_>, path: u8) -> Result<Outcome, Errno> {
-        let Some((who, name)) = call.path(path).ok().and_then(|path| self.made_up(&path)) else { return CONTINUE };
+        let Ok(text) = call.path(path) else { return CONTINUE };
+        let Some((who, name)) = self.made_up(&text) else { return CONTINUE };
+        if name == Name::Streams && text.starts_with(b"/dev/") {
+            // A link of the tree's own.
+            return CONTINUE;
+        }
         let pid = self.process(call, who)?;
         let of = |name: &str| std::fs::read_link(format!("/proc/{pid}/{name}")).map_err(tasks::errno);
         let text = match name {
