@@ -222,6 +222,10 @@ impl Assembled {
         // A directory in the place of another hides what was there, and not what comes now: from here
         // on it is the same one, changed, and what it hid is gone.
         let opened = |path: &PathBuf, shown: &Shown| {
+            if !self.stamps.contains_key(path) {
+                // A step made it before a layer brought it: it has hidden nothing.
+                return true;
+            }
             let is_new = added.get(shown.layer).copied().unwrap_or(false);
             matches!(changed.get(path), Some(Difference::Changed { hides: true }))
                 && (is_new || put_here.range(&**path..).take_while(|at| at.starts_with(path)).any(|at| *at != path))

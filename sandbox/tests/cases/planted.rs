@@ -15,6 +15,9 @@ pub const CASES: &[Case] = &[
     ("planted_links_lead_nowhere", planted),
     ("odd_mount_points_lead_nowhere", mount_points),
     ("deletions_are_not_read_through_links", spelled_out),
+    ("layers_are_not_laid_through_links", laid),
+    ("a_directory_made_before_hides_nothing", made_before),
+    ("what_overlay_keeps_cannot_be_forged", forged_overlay),
     ("set_uid_files_are_out_of_reach", set_uid),
     ("what_we_keep_beside_a_file_cannot_be_forged", forged),
 ];
@@ -179,6 +182,63 @@ fn spelled_out(bench: &Bench) {
     assert_eq!(outcome.output, "middle\nmine\nnew\n");
     let paths = crate::support::paths(&outcome.captured());
     assert_eq!(paths, ["opt", "opt/x", "opt/x/sub", "opt/x/sub/middle", "opt/x/sub/mine"]);
+}
+
+/// A layer that comes later has files where the payload has planted a link.
+fn laid(bench: &Bench) {
+    let secret = secret(bench);
+    fs::create_dir_all(secret.join("app/a")).unwrap();
+    fs::write(secret.join("app/a/tool"), "the machine's").unwrap();
+    let before = facts(&secret);
+    let base = bench.busybox();
+    let layer = |name: &str| {
+        let root = bench.path(name);
+        fs::create_dir_all(root.join("srv/app/a")).unwrap();
+        fs::write(root.join("srv/app/a/tool"), name).unwrap();
+        root
+    };
+    let (one, two) = (layer("one"), layer("two"));
+    let link = format!("rm -r /srv; ln -s {} /srv; ls /srv 2>/dev/null || echo nothing", secret.display());
+    let outcome = bench.run(vec![
+        stack(&[base.clone(), one.clone()]),
+        Step::Run(shell(&link)),
+        stack(&[base, one, two]),
+        Step::Run(shell("readlink /srv >/dev/null && echo link")),
+    ]);
+    assert_eq!(outcome.output, "nothing\nlink\n");
+    outcome.captured();
+    assert_eq!(facts(&secret), before);
+}
+
+/// A directory that a step made, and a layer brings afterwards, hides nothing of what it brings.
+fn made_before(bench: &Bench) {
+    let base = bench.busybox();
+    let new = bench.path("new");
+    fs::create_dir_all(new.join("opt/made/sub")).unwrap();
+    fs::write(new.join("opt/made/sub/shipped"), "x").unwrap();
+    let outcome = bench.run(vec![
+        stack(std::slice::from_ref(&base)),
+        Step::Run(shell("mkdir -p /opt/made; touch /opt/made/own")),
+        stack(&[base, new]),
+        Step::Run(shell("ls /opt/made /opt/made/sub")),
+    ]);
+    assert_eq!(outcome.output, "/opt/made:\nown\nsub\n\n/opt/made/sub:\nshipped\n");
+    let captured = outcome.captured();
+    let of_made = captured.changes.iter().find(|change| change.path() == b"opt/made");
+    assert!(matches!(of_made, Some(sandbox::Change::Changed { opaque: false, .. })), "{of_made:?}");
+    assert_eq!(crate::support::paths(&captured), ["opt", "opt/made", "opt/made/own"]);
+}
+
+/// Attributes that are overlay's own language say nothing when a payload sets them.
+fn forged_overlay(bench: &Bench) {
+    if !payload::put(bench, payload::LIMITS) {
+        return;
+    }
+    let outcome = bench.script("payload opaque 0 || true; touch /etc/new; ls /etc");
+    assert!(outcome.output.contains("passwd"), "{}", outcome.output);
+    let captured = outcome.captured();
+    let opaque = captured.changes.iter().any(|change| matches!(change, sandbox::Change::Changed { opaque: true, .. }));
+    assert!(!opaque, "{:#?}", crate::support::paths(&captured));
 }
 
 /// A program with the set-uid bit belongs to the builder while it lies on the machine.

@@ -1,5 +1,7 @@
 // Takes more than its share, in ways that a simple look does not show.
 #define _GNU_SOURCE
+#include <pthread.h>
+#include <sys/xattr.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -146,6 +148,31 @@ static int daemons(const char *mark) {
     return 0;
 }
 
+static void *write_on(void *unused) {
+    (void)unused;
+    int file = open("/var/alive", O_WRONLY | O_CREAT | O_APPEND, 0644);
+    for (;;) {
+        if (write(file, "x", 1) != 1) return 0;
+        usleep(2000);
+    }
+}
+
+// opaque 0: tells overlay that a directory hides what is below it.
+static int opaque(void) { return setxattr("/etc", "user.overlay.opaque", "y", 1, 0) != 0; }
+
+// headless NUMBER: so many processes whose first thread has ended while another still writes; they look dead.
+static int headless(int number) {
+    for (int i = 0; i < number; i++)
+        if (fork() == 0) {
+            pthread_t other;
+            setsid();
+            pthread_create(&other, 0, write_on, 0);
+            pthread_exit(0);
+        }
+    usleep(200000);
+    return 0;
+}
+
 int main(int count, char **words) {
     setvbuf(stdout, 0, _IONBF, 0);
     if (count == 2 && !strcmp(words[1], "flight")) return flight();
@@ -153,6 +180,8 @@ int main(int count, char **words) {
     if (!strcmp(words[1], "daemons")) return daemons(words[2]);
     int number = atoi(words[2]), code = 2;
     if (!strcmp(words[1], "deep")) return deep(number);
+    if (!strcmp(words[1], "opaque")) return opaque();
+    if (!strcmp(words[1], "headless")) return headless(number);
     if (!strcmp(words[1], "entries")) return entries(number);
     if (!strcmp(words[1], "buried")) code = buried(number);
     if (!strcmp(words[1], "unnamed")) code = unnamed(number);
