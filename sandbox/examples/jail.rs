@@ -1,7 +1,9 @@
 //! Runs a command as a container of Docker's defaults would: uid 0 with fourteen capabilities
 //! and a filter that refuses namespaces and mounts (moby's profiles/seccomp/default.json).
 //!
-//!     jail COMMAND ARGUMENT…
+//!     jail [--no-landlock] COMMAND ARGUMENT…
+//!
+//! Without landlock it is a kernel that has none.
 
 use caps::{CapSet, Capability};
 use seccompiler::{
@@ -57,12 +59,17 @@ const REFUSED: [i64; 21] = [
 const NEW_NAMESPACES: u64 = 0x7E02_0000;
 
 fn main() {
-    let mut words = std::env::args_os().skip(1);
+    let mut words = std::env::args_os().skip(1).peekable();
+    let no_landlock = words.next_if(|word| word == "--no-landlock").is_some();
     let Some(program) = words.next() else {
-        eprintln!("usage: jail COMMAND ARGUMENT…");
+        eprintln!("usage: jail [--no-landlock] COMMAND ARGUMENT…");
         std::process::exit(2);
     };
-    filter(libc::ENOSYS, [(libc::SYS_clone3, Vec::new())].into());
+    let mut unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    if no_landlock {
+        unknown.insert(libc::SYS_landlock_create_ruleset, Vec::new());
+    }
+    filter(libc::ENOSYS, unknown);
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
     let bits = (0..64).map(|bit| 1u64 << bit).filter(|bit| NEW_NAMESPACES & bit != 0);
     let asks = |bit: u64| {

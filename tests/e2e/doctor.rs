@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{User, as_user, have, is_root, program, strict};
+use crate::support::{User, as_user, have, is_root, jail, program, strict};
 
 /// `doctor` run as an ordinary user by these words of a shell, and its exit code.
 fn doctor(user: User, words: &str) -> Option<(Option<i32>, String)> {
@@ -18,6 +18,19 @@ fn doctor(user: User, words: &str) -> Option<(Option<i32>, String)> {
     let output = as_user(user, &command).output().unwrap();
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     println!("$ {words}\n{text}");
+    Some((output.status.code(), text))
+}
+
+/// `doctor` run by root in a container of Docker's defaults, and its exit code.
+fn jailed(words: &[&str]) -> Option<(Option<i32>, String)> {
+    if !is_root() {
+        assert!(!strict(), "with CI set the suite must run as root");
+        println!("skipped: the suite must run as root to be root in a container");
+        return None;
+    }
+    let output = Command::new(jail()).args(words).arg(program()).arg("doctor").output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    println!("$ jail {}\n{text}", words.join(" "));
     Some((output.status.code(), text))
 }
 
@@ -75,4 +88,28 @@ fn a_work_directory_on_an_overlay_is_noted() {
                  mount -t overlay o -o userxattr,lowerdir=l,upperdir=u,workdir=w m && exec DOCTOR --work-dir /mnt/m'";
     let Some((_, text)) = doctor(User::WithoutRange, words) else { return };
     assert!(part(&text, "work: /mnt/m").contains("note overlay cannot hold what the sandbox changes"), "{text}");
+}
+
+#[test]
+fn root_in_a_container_gets_the_rung_without_namespaces() {
+    let Some((code, text)) = jailed(&[]) else { return };
+    for rung in ["userns", "userns-single"] {
+        assert!(part(&text, rung).contains("seccomp=unconfined"), "{text}");
+    }
+    // Whether it takes a word depends on the kernel that the suite runs on.
+    let walls = part(&text, "root").contains("ok   walls");
+    assert_eq!((code, text.contains("root  (builds use this one)")), (Some(i32::from(!walls)), walls), "{text}");
+    // Without landlock it does, whatever the kernel.
+    let (code, text) = jailed(&["--no-landlock"]).unwrap();
+    assert_eq!(code, Some(1));
+    assert!(part(&text, "root").contains("FAIL walls: no landlock"), "{text}");
+    assert!(part(&text, "root").contains("--rung root takes it as it is"), "{text}");
+}
+
+#[test]
+fn without_the_capability_for_devices_that_rung_says_so() {
+    let words = ["setpriv", "--bounding-set=-mknod", "--inh-caps=-mknod"];
+    let Some((code, text)) = jailed(&words) else { return };
+    assert_eq!(code, Some(1));
+    assert!(part(&text, "root").contains("--cap-add MKNOD"), "{text}");
 }

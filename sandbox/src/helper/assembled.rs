@@ -251,7 +251,7 @@ impl Assembled {
         drop((put_here, stirred));
         (self.shown, self.stamps, self.lowers) = (next, stamps, lowers.to_vec());
         self.bytes = super::measure::bytes_below_at(top.as_fd());
-        settle_clock();
+        settle_clock(top);
         Ok(())
     }
 
@@ -304,21 +304,29 @@ fn holds_changes(path: &Path, changed: &BTreeMap<PathBuf, Difference>) -> bool {
     changed.range(path.to_path_buf()..).take_while(|(at, _)| at.starts_with(path)).any(|(at, _)| at != path)
 }
 
-/// Before Linux 6.13 change times move with the timer's tick: a change within the tick of the
-/// last copy would not be seen.
-fn settle_clock() {
-    use rustix::time::{ClockId, clock_gettime};
+/// Waits until the file system's clock has moved: a change within the tick of the last copy would not
+/// be seen. Most tick every few milliseconds; ext4 with small inodes does every second.
+fn settle_clock(top: &OwnedFd) {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let probe = openat(top, ".", flags, Mode::from_raw_mode(0o600));
     let now = || {
-        let time = clock_gettime(ClockId::RealtimeCoarse);
+        if let Ok(probe) = &probe
+            && rustix::fs::fchmod(probe, Mode::from_raw_mode(0o600)).is_ok()
+            && let Ok(stat) = rustix::fs::fstat(probe)
+        {
+            return (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
+        }
+        // No file without a name there: the kernel's own tick.
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         (time.tv_sec, time.tv_nsec)
     };
     let begin = now();
-    // No tick is longer than 10 ms; a clock that is set back meanwhile must not hold us.
-    for _ in 0..40 {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+    // A clock that is set back meanwhile must not hold us.
+    for _ in 0..2000 {
         if now() != begin {
             return;
         }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 
