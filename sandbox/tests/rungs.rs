@@ -38,7 +38,9 @@ fn main() {
     }
     let filter: Vec<String> = args.into_iter().filter(|arg| !arg.starts_with('-')).collect();
     let mut ok = true;
-    for (user, rung) in matrix() {
+    let runs = matrix().into_iter().map(|(user, rung)| (user, rung, false));
+    let copied = matrix().into_iter().filter(|(_, rung)| *rung == Rung::UsernsSingle).map(|(u, r)| (u, r, true));
+    for (user, rung, assembles) in runs.chain(copied) {
         let me = std::env::current_exe().expect("own path");
         let mut command = match rung {
             Rung::Root => Command::new(jail()),
@@ -51,11 +53,15 @@ fn main() {
         command.env("HOME", "/nonexistent").current_dir("/");
         command.env(SECRET, format!("secret-{}", std::process::id()));
         command.env("SSH_AUTH_SOCK", format!("/tmp/sandbox-test-agent.{}", std::process::id()));
+        if assembles {
+            command.env(support::ASSEMBLE, "1");
+        }
         if let Some(user) = &user {
             let ids = id(user);
             command.uid(ids.0).gid(ids.1);
         }
-        println!("as {} on {rung}", user.as_deref().unwrap_or("this user"));
+        let how = if assembles { ", layers copied" } else { "" };
+        println!("as {} on {rung}{how}", user.as_deref().unwrap_or("this user"));
         ok &= command.status().expect("own binary").success();
     }
     std::process::exit(i32::from(!ok));

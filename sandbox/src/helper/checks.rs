@@ -36,6 +36,7 @@ pub(super) fn all(rung: Rung) -> Vec<Check> {
             check(rung, "seccomp user notification", in_child(0, || listener(rung))),
             check(rung, "calls of a child are readable", child_memory()),
             check(rung, "capabilities", capabilities()),
+            check(rung, "devices", devices()),
         ];
     }
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS;
@@ -110,15 +111,37 @@ fn child_memory() -> Result<String, Fault> {
     }
 }
 
+/// In a user namespace nobody makes devices, whatever the capabilities say.
+fn devices() -> Result<String, Fault> {
+    let name = format!(".image-composer-{}", rustix::process::getpid().as_raw_pid());
+    for directory in ["/tmp", "/var/tmp", "/dev/shm", "/run"] {
+        let probe = Path::new(directory).join(&name);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let device = rustix::fs::makedev(1, 3);
+        match rustix::fs::mknodat(rustix::fs::CWD, &probe, rustix::fs::FileType::CharacterDevice, mode, device) {
+            Ok(()) => {
+                let _ = std::fs::remove_file(&probe);
+                return Ok("null can be made".into());
+            }
+            Err(Errno::PERM) => {
+                return Err(Fault::System {
+                    doing: "make a device".into(),
+                    call: format!("mknod({}, c 1 3)", probe.display()),
+                    hint: Some("start the container with --cap-add MKNOD; in a user namespace it never works".into()),
+                    errno: libc::EPERM,
+                });
+            }
+            // Read-only, or not there.
+            Err(_) => {}
+        }
+    }
+    Ok("no place to try".into())
+}
+
 fn capabilities() -> Result<String, Fault> {
     use caps::Capability;
-    let wanted = [
-        Capability::CAP_MKNOD,
-        Capability::CAP_SETFCAP,
-        Capability::CAP_SETPCAP,
-        Capability::CAP_DAC_OVERRIDE,
-        Capability::CAP_FOWNER,
-    ];
+    let wanted =
+        [Capability::CAP_SETFCAP, Capability::CAP_SETPCAP, Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER];
     let has = |capability: &Capability| caps::has_cap(None, caps::CapSet::Effective, *capability).unwrap_or(false);
     match wanted.iter().find(|capability| !has(capability)) {
         Some(missing) => Err(Fault::System {
