@@ -33,11 +33,12 @@ struct Stamp {
     inode: u64,
     born: (i64, u32),
     changed: (i64, u32),
+    modified: (i64, u32),
 }
 
 impl Stamp {
     /// Of no file.
-    const NONE: Stamp = Stamp { inode: 0, born: (0, 0), changed: (0, 0) };
+    const NONE: Stamp = Stamp { inode: 0, born: (0, 0), changed: (0, 0), modified: (0, 0) };
 
     fn is_same_file(&self, other: &Stamp) -> bool {
         (self.inode, self.born) == (other.inode, other.born)
@@ -66,13 +67,17 @@ pub(super) enum Difference {
 }
 
 fn look(top: &OwnedFd, path: &Path) -> Result<Option<(Stamp, FileType)>, Fault> {
-    let wanted = StatxFlags::INO | StatxFlags::CTIME | StatxFlags::BTIME | StatxFlags::TYPE;
+    let wanted = StatxFlags::INO | StatxFlags::CTIME | StatxFlags::MTIME | StatxFlags::BTIME | StatxFlags::TYPE;
     let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     match statx(top, name, AtFlags::SYMLINK_NOFOLLOW, wanted) {
         Ok(found) => {
             let born = (found.stx_btime.tv_sec, found.stx_btime.tv_nsec);
             let changed = (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec);
-            Ok(Some((Stamp { inode: found.stx_ino, born, changed }, FileType::from_raw_mode(found.stx_mode.into()))))
+            let modified = (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec);
+            Ok(Some((
+                Stamp { inode: found.stx_ino, born, changed, modified },
+                FileType::from_raw_mode(found.stx_mode.into()),
+            )))
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno).doing(DOING, || format!("statx({})", path.display())),
@@ -169,6 +174,12 @@ impl Assembled {
         let known: BTreeSet<&PathBuf> = self.lowers.iter().collect();
         let added: Vec<bool> = lowers.iter().map(|lower| !known.contains(lower)).collect();
         let next = union(lowers)?;
+        // Overlay has its own copy of a directory from the first change below it on, with the times and
+        // the mode that it had then.
+        let held: BTreeSet<PathBuf> =
+            changed.keys().flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
+        // Directories in which a step's own entry had to make room.
+        let mut cleared: BTreeSet<PathBuf> = BTreeSet::new();
         // Entries put here, and directories that something was put into or taken out of.
         let mut put_here: BTreeSet<&Path> = BTreeSet::new();
         let mut stirred: BTreeSet<PathBuf> = BTreeSet::new();
@@ -182,7 +193,7 @@ impl Assembled {
             let is_new = added.get(shown.layer).copied().unwrap_or(false);
             let source = |of: &Shown, all: &[PathBuf]| all.get(of.layer).cloned();
             let same = self.shown.get(path).is_some_and(|was| source(was, &self.lowers) == source(shown, lowers));
-            let touched = changed.contains_key(path);
+            let touched = changed.contains_key(path) || (held.contains(path) && shown.kind == FileType::Directory);
             let keeps = there.is_some() && touched && keep.contains(path.as_os_str().as_bytes());
             let is_directory = there == Some(FileType::Directory);
             let act = match there {
@@ -198,7 +209,9 @@ impl Assembled {
             }
             let from = lowers.get(shown.layer).map(|lower| lower.join(path)).unwrap_or_default();
             put(top, path, &from, shown, there).doing(DOING, || format!("copy({})", from.display()))?;
-            changed.remove(path);
+            if changed.remove(path).is_some() {
+                cleared.insert(parent.to_owned());
+            }
             if is_directory && shown.kind != FileType::Directory {
                 now.retain(|at, _| !at.starts_with(path));
             }
@@ -230,6 +243,12 @@ impl Assembled {
             matches!(changed.get(path), Some(Difference::Changed { hides: true }))
                 && (is_new || put_here.range(&**path..).take_while(|at| at.starts_with(path)).any(|at| *at != path))
         };
+        for path in stirred.iter().filter(|path| changed.contains_key(*path) || held.contains(*path)) {
+            // What we put into it is not what moved its time.
+            if let Some((stamp, _)) = now.get(path).filter(|_| !cleared.contains(path)) {
+                set_time(top, path, stamp.modified).doing(DOING, || format!("utimensat({})", path.display()))?;
+            }
+        }
         let mut stamps = BTreeMap::new();
         for (path, entry) in next.iter().rev() {
             let is_stirred =
@@ -240,8 +259,8 @@ impl Assembled {
                 (false, None) => Stamp::NONE,
                 (false, Some((stamp, _))) if !is_stirred && *stamp != Stamp::NONE => *stamp,
                 (false, Some(_)) => {
-                    if is_stirred {
-                        set_time(top, path, entry).doing(DOING, || format!("utimensat({})", path.display()))?;
+                    if is_stirred && !held.contains(path) {
+                        set_time(top, path, entry.mtime).doing(DOING, || format!("utimensat({})", path.display()))?;
                     }
                     look(top, path)?.map_or(Stamp::NONE, |(stamp, _)| stamp)
                 }
@@ -356,15 +375,15 @@ fn put(top: &OwnedFd, path: &Path, from: &Path, shown: &Shown, there: Option<Fil
     }
     match shown.kind {
         FileType::Directory => Ok(()),
-        _ => set_time(top, path, shown),
+        _ => set_time(top, path, shown.mtime),
     }
 }
 
-fn set_time(top: &OwnedFd, path: &Path, shown: &Shown) -> Result<(), Errno> {
+fn set_time(top: &OwnedFd, path: &Path, (seconds, nanoseconds): (i64, u32)) -> Result<(), Errno> {
     let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let times = Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: shown.mtime.0, tv_nsec: shown.mtime.1.into() },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
     };
     match utimensat(top, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
         // Hidden by what a step did.
