@@ -267,7 +267,6 @@ impl Assembled {
             };
             stamps.insert(path.clone(), stamp);
         }
-        drop((put_here, stirred));
         (self.shown, self.stamps, self.lowers) = (next, stamps, lowers.to_vec());
         self.bytes = super::measure::bytes_below_at(top.as_fd());
         settle_clock(top);

@@ -55,9 +55,7 @@ const MAX_SHOWN: u64 = 1 << 20;
 pub(super) struct Bare {
     /// What the payload's root is.
     pub(super) root: PathBuf,
-    /// Directories of the image that were moved aside.
-    aside: Vec<&'static str>,
-    /// Those of them, and the root, that no step had touched before.
+    /// Those of the directories that were moved aside, and the root, that no step had touched before.
     untouched: Vec<PathBuf>,
 }
 
@@ -82,22 +80,20 @@ impl Bare {
             Some(assembled) => assembled.untouched(&tree, &paths)?,
             None => Vec::new(),
         };
-        let mut bare = Bare { root: room.root.clone(), aside: Vec::new(), untouched };
         let held = directory(&room.scratch.join("held"))?;
         for (name, _) in MOUNT_POINTS {
             renameat(&tree, name, &held, name).doing(DOING, || format!("rename(/{name})"))?;
-            bare.aside.push(name);
         }
         lay(&tree, COMMON)?;
         lay(&tree, IMAGE_ONLY)?;
-        Ok(bare)
+        Ok(Bare { root: room.root.clone(), untouched })
     }
 
     /// Puts everything back where it was.
     pub(super) fn unmake(self, room: &mut Room) -> Result<(), Fault> {
         let tree = room.tree()?.try_clone().doing(DOING, || "dup".into())?;
         let held = directory(&room.scratch.join("held"))?;
-        for name in self.aside {
+        for (name, _) in MOUNT_POINTS {
             sweep::remove(tree.as_fd(), name.as_bytes()).doing(DOING, || format!("unlink(/{name})"))?;
             renameat(&held, name, &tree, name).doing(DOING, || format!("rename(/{name})"))?;
         }

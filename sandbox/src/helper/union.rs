@@ -2,13 +2,13 @@
 //! else the topmost is seen.
 
 use super::assembled::DOING;
+use super::capture::entries;
 use super::fault::Doing;
 use crate::error::Fault;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{FileType, Mode, OFlags};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// One entry, and which layer it is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,28 +45,12 @@ fn of(layer: usize, stat: &rustix::fs::Stat) -> Shown {
 }
 
 fn add(shown: &mut Union, layer: usize, top: &OwnedFd) -> Result<(), Fault> {
-    let mut left = vec![PathBuf::new()];
-    while let Some(directory) = left.pop() {
-        let name = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
-        let call = || format!("open({})", directory.display());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(top, name, flags, Mode::empty()).doing(DOING, call)?;
-        for entry in Dir::read_from(&fd).doing(DOING, call)? {
-            let entry = entry.doing(DOING, call)?;
-            let name = entry.file_name();
-            if name.to_bytes() == b"." || name.to_bytes() == b".." {
-                continue;
-            }
-            let stat = statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).doing(DOING, call)?;
-            let path = directory.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            let entry = of(layer, &stat);
-            let below = shown.insert(path.clone(), entry);
-            if entry.kind == FileType::Directory {
-                left.push(path);
-            } else if below.is_some_and(|below| below.kind == FileType::Directory) {
-                // A file over a directory hides all that is in it.
-                shown.retain(|at, _| *at == path || !at.starts_with(&path));
-            }
+    for (path, stat) in entries(top)? {
+        let entry = of(layer, &stat);
+        let below = shown.insert(path.clone(), entry);
+        if entry.kind != FileType::Directory && below.is_some_and(|below| below.kind == FileType::Directory) {
+            // A file over a directory hides all that is in it.
+            shown.retain(|at, _| *at == path || !at.starts_with(&path));
         }
     }
     Ok(())

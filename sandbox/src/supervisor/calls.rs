@@ -3,7 +3,8 @@
 //! Numbers are from the kernel's arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl
 //! and scripts/syscall.tbl (aarch64); `-` there is `NONE` here. Calls that are not listed
 //! are allowed: nothing in here is the wall that keeps a payload in (namespaces, dropped
-//! capabilities and the detached root are), except the rows marked [`Rule::Deny`].
+//! capabilities and the detached root are), except the rows marked [`Rule::Deny`], and those of
+//! [`When::Bare`], where there are no namespaces.
 
 use super::operation::{Credential, Operation, Where};
 

@@ -1,8 +1,9 @@
 //! Answers the calls that one mapped id cannot make, so that scripts and the captured tree
 //! see what they would see as root.
 //!
-//! Nothing here keeps a payload in: a call that the supervisor lets the kernel carry out
-//! meets the kernel's own checks, in namespaces where they hold. The supervisor runs outside
+//! Where there are namespaces nothing here keeps a payload in: a call that the supervisor
+//! lets the kernel carry out meets the kernel's own checks there. Where there are none,
+//! `population` is part of the wall. The supervisor runs outside
 //! of the payload's pid namespace and cannot be seen, traced or signalled from it. It reads
 //! arguments once, finds files beneath the caller's root, checks that the call still waits
 //! after it opened them, and only then acts.
