@@ -6,6 +6,7 @@ mod cases;
 mod support;
 
 use sandbox::Rung;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -38,6 +39,7 @@ fn main() {
     }
     let filter: Vec<String> = args.into_iter().filter(|arg| !arg.starts_with('-')).collect();
     let mut ok = true;
+    let few = few_entries();
     let runs = matrix().into_iter().map(|(user, rung)| (user, rung, false));
     let copied = matrix().into_iter().filter(|(_, rung)| *rung == Rung::UsernsSingle).map(|(u, r)| (u, r, true));
     for (user, rung, assembles) in runs.chain(copied) {
@@ -56,6 +58,9 @@ fn main() {
         if assembles {
             command.env(support::ASSEMBLE, "1");
         }
+        if let Some(few) = &few {
+            command.env(support::FEW_ENTRIES, few.path());
+        }
         if let Some(user) = &user {
             let ids = id(user);
             command.uid(ids.0).gid(ids.1);
@@ -64,7 +69,21 @@ fn main() {
         println!("as {} on {rung}{how}", user.as_deref().unwrap_or("this user"));
         ok &= command.status().expect("own binary").success();
     }
+    if let Some(few) = few {
+        let _ = Command::new("umount").arg("-l").arg(few.path()).status();
+    }
     std::process::exit(i32::from(!ok));
+}
+
+/// A disk on which few files can be made, for everybody to write to; only root can mount one.
+fn few_entries() -> Option<tempfile::TempDir> {
+    if !is_root() {
+        return None;
+    }
+    let disk = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().ok()?;
+    let mount = ["-t", "tmpfs", "-o", "nr_inodes=5000,mode=1777", "few"];
+    let mounted = Command::new("mount").args(mount).arg(disk.path()).status();
+    (mounted.is_ok_and(|status| status.success()) || support::skip("nothing can be mounted here")).then_some(disk)
 }
 
 fn id(user: &str) -> (u32, u32) {

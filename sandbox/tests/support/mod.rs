@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Set where layers are to be copied into one tree on a rung that could mount them.
 pub const ASSEMBLE: &str = "SANDBOX_TEST_ASSEMBLE";
 
+/// Names a disk on which only a few thousand files can be made.
+pub const FEW_ENTRIES: &str = "SANDBOX_TEST_FEW_ENTRIES";
+
 pub fn assembles() -> bool {
     std::env::var_os(ASSEMBLE).is_some()
 }
