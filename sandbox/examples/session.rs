@@ -4,6 +4,11 @@
 use sandbox::{Cancel, Command, Event, Limits, Rung, Session, Step, Stream};
 use std::path::PathBuf;
 
+/// A bound from the environment.
+fn bound(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
 fn main() {
     sandbox::intercept();
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -12,6 +17,7 @@ fn main() {
             println!("{:14} {:32} {} {} {:?}", check.rung, check.name, check.ok, check.detail, check.hint);
         }
         println!("{:?}", sandbox::choose(None));
+        println!("control group: {:?}", sandbox::control_group());
         return;
     }
     let [rung, scratch, script, lowers @ ..] = &args[..] else {
@@ -33,7 +39,7 @@ fn main() {
         rung: Rung::from_name(rung).expect("a rung"),
         scratch: PathBuf::from(scratch),
         steps: vec![Step::Stack { lowers: lowers.iter().map(PathBuf::from).collect(), keep: vec![] }, run],
-        limits: Limits::default(),
+        limits: Limits { memory: bound("MEMORY", 0), processes: bound("PROCESSES", 4096), ..Limits::default() },
         epoch: 0,
         assemble: false,
     };

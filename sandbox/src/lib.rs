@@ -9,6 +9,7 @@
 //! Nothing here prints, reads the environment or asks the clock for a date.
 
 mod capability;
+mod cgroup;
 mod changes;
 mod error;
 mod event;
@@ -26,6 +27,7 @@ mod supervisor;
 mod sys;
 mod wire;
 
+pub use cgroup::control_group;
 pub use changes::{Captured, Change, Kind, Meta};
 pub use error::Error;
 pub use event::{Cancel, Event, Status, Stream};

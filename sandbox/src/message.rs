@@ -15,8 +15,8 @@ use std::path::PathBuf;
 pub(crate) enum Order {
     /// The id maps have been written.
     Mapped,
-    /// Run these steps.
-    Run(Session),
+    /// Run these steps, the commands in this control group.
+    Run { session: Session, group: Option<PathBuf> },
     /// Try everything and report; nothing is kept.
     Probe,
     /// Empty this scratch directory.
@@ -49,7 +49,7 @@ pub(crate) enum Report {
     Failed(Fault),
 }
 
-wire_enum!(Order { 0 => Mapped, 1 => Run(session), 2 => Probe, 3 => Sweep { scratch } });
+wire_enum!(Order { 0 => Mapped, 1 => Run { session, group }, 2 => Probe, 3 => Sweep { scratch } });
 wire_enum!(Report {
     0 => NeedMaps,
     1 => Started { index },

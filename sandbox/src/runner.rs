@@ -1,5 +1,6 @@
 //! The program's side: starts the helper, gives it its orders, and hears its reports.
 
+use crate::cgroup::Group;
 use crate::changes::Captured;
 use crate::error::Error;
 use crate::event::{Cancel, Event, Stream};
@@ -219,8 +220,10 @@ pub fn run_at(
             _ => {}
         }
     }
+    // Dropped after the helper, when everything in it is gone.
+    let group = Group::make(&session.limits);
     let mut helper = Helper::start_at(session.rung, terminal)?;
-    helper.send(&Order::Run(session))?;
+    helper.send(&Order::Run { session, group: group.as_ref().map(|group| group.path().to_owned()) })?;
     loop {
         if !helper.ready(cancel)? {
             helper.finish();

@@ -29,7 +29,8 @@ pub struct Session {
 }
 
 /// Bounds on a session. Memory, processes and bytes are watched four times a second, so a
-/// step can overshoot by what it takes in a quarter of a second.
+/// step can overshoot by what it takes in a quarter of a second; where a control group is
+/// delegated to us, the kernel holds memory and processes besides, without an overshoot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Wall time of the whole session, in seconds; 0 means no bound.

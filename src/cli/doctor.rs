@@ -20,7 +20,15 @@ pub(super) fn run(config: Option<&Config>) -> Result<(), Error> {
     let chosen = sandbox::choose(None);
     let places: Vec<(&str, &Path)> =
         config.map_or(Vec::new(), |config| vec![("store", &config.cache_dir), ("work", &config.work_dir)]);
-    print(&[rungs(&checks, chosen.as_ref().ok().copied()), said_of(&places), settings(&sandbox::knobs())].concat())?;
+    print(
+        &[
+            rungs(&checks, chosen.as_ref().ok().copied()),
+            said_of(&places),
+            bounds(sandbox::control_group()),
+            settings(&sandbox::knobs()),
+        ]
+        .concat(),
+    )?;
     match chosen {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::new(Kind::Other, "no way to run package scripts works on this machine")
@@ -64,6 +72,17 @@ fn said_of(places: &[(&str, &Path)]) -> String {
         };
     }
     text
+}
+
+/// How the memory and the number of processes of scripts are bounded.
+fn bounds(group: Result<&Path, &str>) -> String {
+    match group {
+        Ok(group) => format!("bounds\n  ok   held by control groups below {}\n", group.display()),
+        Err(reason) => format!(
+            "bounds\n  note watched four times a second, not held by a control group: {reason}\n         \
+             systemd-run --user --scope -p Delegate=yes image-composer ..., where systemd runs the session\n"
+        ),
+    }
 }
 
 fn settings(knobs: &[Knob]) -> String {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::bounds;
 use crate::machine::Machine;
 use crate::support::{User, composer, have, is_root, must, must_as, workplace};
 
@@ -197,6 +198,7 @@ fn the_image_boots_to_a_login_and_answers_on_ssh() {
     assert!(size > 4_000_000_000, "the root file system did not grow: {size}");
     let keys = machine.ssh(&key, "debian", "ls /etc/ssh/ssh_host_*_key.pub | wc -l; cat /etc/machine-id");
     assert!(keys.lines().next().unwrap().trim().parse::<u32>().unwrap() >= 1);
+    bounds::are_held_by_control_groups(&mut machine, &key);
     machine.ssh(&key, "debian", "sudo -n systemctl poweroff --no-block; true");
     machine.wait_for_end();
 }

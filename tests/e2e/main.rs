@@ -1,6 +1,7 @@
 //! End to end: real archives, real tools as referees, real boots. One binary, so that what is
 //! expensive (an image, a tree) is made once.
 
+mod bounds;
 mod build;
 mod distributions;
 mod doctor;

@@ -106,13 +106,18 @@ pub fn workplace(user: User, name: &str) -> PathBuf {
 
 /// The sandbox's example that runs a command as in a container of Docker's defaults.
 pub fn jail() -> PathBuf {
+    example_of("jail")
+}
+
+/// An example program of the sandbox's.
+pub fn example_of(name: &str) -> PathBuf {
     let me = std::env::current_exe().unwrap();
-    let jail = me.ancestors().nth(2).unwrap().join("examples/jail");
-    if !jail.exists() {
+    let example = me.ancestors().nth(2).unwrap().join("examples").join(name);
+    if !example.exists() {
         // Tests of the whole workspace have made it; tests of this package alone have not.
-        must(Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "sandbox", "--example", "jail"]));
+        must(Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "sandbox", "--example", name]));
     }
-    jail
+    example
 }
 
 /// The command under test, where every user can run it.

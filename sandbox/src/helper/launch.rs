@@ -56,6 +56,8 @@ pub(super) struct Plan<'a> {
     pub(super) command: &'a Command,
     pub(super) limits: &'a Limits,
     pub(super) scope: Scope,
+    /// The control group that the command joins.
+    pub(super) group: Option<&'a Path>,
 }
 
 /// A started command.
@@ -136,6 +138,9 @@ pub(super) fn start(plan: &Plan<'_>) -> Result<Running, Fault> {
     let (channel, end) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .doing(doing, || "socketpair".into())?;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let open = |group: &Path| rustix::fs::open(group.join("cgroup.procs"), flags, rustix::fs::Mode::empty()).ok();
+    let group = plan.group.and_then(open);
     let (namespaces, call) = match plan.scope.bare {
         true => (0, "fork"),
         false => (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC, "clone(CLONE_NEWPID | CLONE_NEWNS)"),
@@ -143,7 +148,7 @@ pub(super) fn start(plan: &Plan<'_>) -> Result<Running, Fault> {
     match sys::fork(namespaces).doing(doing, || call.into())? {
         Fork::Parent { pid, pidfd } => Ok(Running { pid, pidfd, channel, out, err }),
         Fork::Child => {
-            let streams = Streams { stdin, out: out_end, err: err_end };
+            let streams = Streams { stdin, out: out_end, err: err_end, group };
             let body = std::panic::AssertUnwindSafe(|| first(plan, &streams, &end));
             let _ = std::panic::catch_unwind(body);
             sys::exit(SAID_WHY)
@@ -155,6 +160,8 @@ struct Streams {
     stdin: Option<OwnedFd>,
     out: OwnedFd,
     err: OwnedFd,
+    /// Where a process joins the control group.
+    group: Option<OwnedFd>,
 }
 
 /// Pid 1 of the new namespace.
@@ -280,6 +287,10 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
         env.push(c_string(format!("IMAGE_ROOT={}", crate::session::HOST_VIEW_IMAGE).as_bytes())?);
     }
     rustix::process::setsid().doing(doing, || "setsid".into())?;
+    if let Some(group) = &streams.group {
+        // Where the kernel does not let us, the bounds are watched as they are everywhere else.
+        let _ = rustix::io::write(group, b"0");
+    }
     // What the helper ignores the command does not.
     sys::reset_signals();
     let open_null = || {
@@ -337,7 +348,9 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
 fn limit(plan: &Plan<'_>) -> Result<(), Fault> {
     let mut limits = vec![(Resource::Core, 0, 0), (Resource::Nofile, OPEN_FILES, OPEN_FILES_MAX)];
     if plan.limits.processes > 0 {
-        limits.push((Resource::Nproc, plan.limits.processes, plan.limits.processes));
+        // More than is allowed: whoever watches, or the control group, comes first and says why.
+        let processes = plan.limits.processes.saturating_add(plan.limits.processes / 4).saturating_add(16);
+        limits.push((Resource::Nproc, processes, processes));
     }
     if plan.limits.upper_bytes > 0 {
         limits.push((Resource::Fsize, plan.limits.upper_bytes, plan.limits.upper_bytes));

@@ -109,8 +109,8 @@ fn inside(rung: Rung, control: &Control) -> Result<(), Fault> {
             sweep::empty(&scratch)?;
             report(control, &Report::Swept)
         }
-        Order::Run(session) => {
-            let result = run(&session, rung, control);
+        Order::Run { session, group } => {
+            let result = run(&session, rung, group, control);
             if result.is_err() {
                 // Its files may belong to ids that the program cannot touch.
                 let _ = rustix::mount::unmount(session.scratch.join("root"), rustix::mount::UnmountFlags::DETACH);
@@ -121,11 +121,12 @@ fn inside(rung: Rung, control: &Control) -> Result<(), Fault> {
     }
 }
 
-fn run(session: &Session, rung: Rung, control: &Control) -> Result<(), Fault> {
+fn run(session: &Session, rung: Rung, group: Option<PathBuf>, control: &Control) -> Result<(), Fault> {
     // The kernel's default would hold us to 1024, and a stack may need more for a moment.
     raise_open_files();
     let mut room = Room::new(session)?;
     let mut watch = Watch::new(&session.limits, &room.scratch, &room.upper, rung == Rung::Root);
+    watch.group = group;
     for (index, step) in session.steps.iter().enumerate() {
         if control.is_closed() {
             return Err(Fault::Cancelled);
@@ -186,13 +187,14 @@ fn start(
     let files = &room.supervisor.files;
     let scope = Scope { single: files.single, devices: files.devices, bare: room.supervisor.bare };
     let limits = room.limits.clone();
+    let group = watch.group.clone();
     if !scope.bare {
         let root: PathBuf = room.root.clone();
-        let plan = Plan { view, root: &root, command, limits: &limits, scope };
+        let plan = Plan { view, root: &root, command, limits: &limits, scope, group: group.as_deref() };
         return pump::run(index, &plan, &mut room.supervisor, watch, control);
     }
     let bare = Bare::make(room, &view)?;
-    let plan = Plan { view, root: &bare.root, command, limits: &limits, scope };
+    let plan = Plan { view, root: &bare.root, command, limits: &limits, scope, group: group.as_deref() };
     let ran = pump::run(index, &plan, &mut room.supervisor, watch, control);
     bare.unmake(room)?;
     ran

@@ -102,6 +102,7 @@ fn attend(
         super::bare::end_all();
     }
     let (ended, mut out, mut err) = result?;
+    watch.check_group(index)?;
     // Nobody is left who could write: what is there is all there will be.
     while (out.fd.is_some() && out.pump(index, control)?) || (err.fd.is_some() && err.pump(index, control)?) {}
     Ok(match ended {

@@ -26,6 +26,8 @@ pub(super) struct Watch {
     next_upper: Instant,
     /// Bytes that lie where the upper is looked for and are nobody's doing.
     given: u64,
+    /// The control group that holds the bounds too, where one is delegated.
+    pub(super) group: Option<PathBuf>,
     /// There is no pid namespace: the processes are those below the first.
     bare: bool,
 }
@@ -42,6 +44,7 @@ impl Watch {
             next: now + TICK,
             next_upper: now + TICK,
             given: 0,
+            group: None,
             bare,
         }
     }
@@ -64,6 +67,12 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether the kernel has had to hold a bound.
+    pub(super) fn check_group(&self, index: usize) -> Result<(), Fault> {
+        let enforced = self.group.as_deref().and_then(crate::cgroup::enforced);
+        enforced.map_or(Ok(()), |(what, detail)| Err(limit(index, what, detail)))
+    }
+
     /// Looks, if it is time to. `pid` is pid 1 of the command's namespace.
     pub(super) fn check(&mut self, index: usize, pid: i32) -> Result<(), Fault> {
         let now = Instant::now();
@@ -72,6 +81,7 @@ impl Watch {
         }
         self.next = now + TICK;
         self.check_time(index)?;
+        self.check_group(index)?;
         let (processes, memory) = if self.bare { usage_below(pid) } else { usage(pid) };
         if self.limits.processes > 0 && processes > self.limits.processes {
             return Err(limit(index, "processes", format!("{} allowed", self.limits.processes)));

@@ -215,8 +215,10 @@ fn time(bench: &Bench) {
 fn forks(bench: &Bench) {
     let limits = Limits { processes: 100, seconds: 30, ..Limits::default() };
     // Either the kernel refuses, or the watchdog stops it: in both cases it ends.
-    let error = limited(bench, "f() { f | f & }; f; sleep 4; exit 9", limits);
+    let error = limited(bench, "f() { f | f & }; f; sleep 4; exit 9", limits.clone());
     assert!(matches!(error, Error::Limit { .. } | Error::Command { .. }), "{error:?}");
+    let error = limited(bench, "i=0; while [ $i -lt 110 ]; do sleep 20 & i=$((i+1)); done; wait", limits);
+    assert!(matches!(&error, Error::Limit { what, .. } if what == "processes"), "{error:?}");
 }
 
 fn memory(bench: &Bench) {
