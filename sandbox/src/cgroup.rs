@@ -111,7 +111,7 @@ pub fn control_group() -> Result<&'static Path, &'static str> {
 /// The group that ours are made in, found once: finding it may mean moving this process.
 fn delegated() -> Result<&'static Path, &'static String> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    FOUND.get_or_init(find).as_deref().map_err(|reason| reason)
+    FOUND.get_or_init(find).as_deref()
 }
 
 fn find() -> Result<PathBuf, String> {
