@@ -24,6 +24,7 @@ pub mod draft;
 pub mod error;
 pub mod explain;
 pub mod finalize;
+pub mod images;
 pub mod machine;
 pub mod means;
 pub mod patience;

@@ -121,6 +121,9 @@ pub enum Command {
     },
     /// Open a shell in the tree as it is after a stage, or at the step that fails before
     Shell(Box<ShellArguments>),
+    /// Look into a finished image
+    #[command(flatten)]
+    Look(LookArguments),
     /// Say what this machine allows, and what would allow more
     Doctor,
     /// See and clean what is kept between builds
@@ -140,6 +143,79 @@ pub enum Command {
     Schema {
         /// Which
         of: SchemaOf,
+    },
+}
+
+/// Which image, and which part of it.
+#[derive(Args, Debug)]
+pub struct InsideArguments {
+    /// The image: raw, qcow2 or VHD, whoever made it
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// Take this partition alone [default: the tree as the image's own fstab mounts it]
+    #[arg(long, value_name = "N")]
+    pub partition: Option<u32>,
+}
+
+/// Commands that look into finished images.
+#[derive(Subcommand, Debug)]
+pub enum LookArguments {
+    /// Show the partitions, file systems, boot files and packages of an image
+    Inspect {
+        /// The image: raw, qcow2 or VHD, whoever made it
+        #[arg(value_name = "IMAGE")]
+        image: PathBuf,
+        /// As JSON, with every package
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show in what two images differ; ends with 1 if they do, 2 if that cannot be told
+    Compare {
+        /// The first image
+        #[arg(value_name = "A")]
+        a: PathBuf,
+        /// The second image
+        #[arg(value_name = "B")]
+        b: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List a directory of an image
+    Ls {
+        /// Where to look
+        #[command(flatten)]
+        inside: InsideArguments,
+        /// The directory or file [default: /]
+        #[arg(value_name = "PATH")]
+        path: Option<PathBuf>,
+        /// Mode, links, owner, group, size and time (UTC) of each
+        #[arg(long, short)]
+        long: bool,
+        /// Everything below, by its path
+        #[arg(long, short = 'R')]
+        recursive: bool,
+    },
+    /// Print files of an image
+    Cat {
+        /// Where to look
+        #[command(flatten)]
+        inside: InsideArguments,
+        /// The files
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Copy files of an image into a directory
+    Extract {
+        /// Where to look
+        #[command(flatten)]
+        inside: InsideArguments,
+        /// Files and directories [default: everything]
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// The directory, empty or not there yet
+        #[arg(long, short, value_name = "DIR")]
+        output_dir: PathBuf,
     },
 }
 

@@ -14,7 +14,7 @@ use crate::spec::{self, Problem};
 use super::arguments::{Arguments, BuildArguments, Command, Global, ProviderCommand, SchemaOf, ShellArguments};
 use super::environment::Environment;
 use super::options::{BuildOptions, BuildRequest};
-use super::{cache, doctor, interrupt, logging, print, reporter};
+use super::{cache, doctor, images, interrupt, logging, print, reporter};
 
 /// What every command has at hand.
 struct Session {
@@ -29,9 +29,12 @@ struct Session {
 /// Those of the command.
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let Arguments { global, command } = arguments;
-    if let Command::Schema { of } = &command {
-        return schema(*of).map(|()| ExitCode::SUCCESS);
-    }
+    let command = match command {
+        Command::Schema { of } => return schema(of).map(|()| ExitCode::SUCCESS),
+        // No configuration changes what is in an image.
+        Command::Look(look) => return images::run(look),
+        other => other,
+    };
     let environment = match Environment::read() {
         Err(error) if matches!(command, Command::Doctor) => {
             doctor::run(None)?;
@@ -64,7 +67,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Why { package, spec } => session.why(&package, spec),
         Command::Cache { command } => cache::run(&session.config, command),
         Command::Provider { command: ProviderCommand::List } => session.list_providers(),
-        Command::Schema { .. } | Command::Doctor => Ok(()),
+        Command::Schema { .. } | Command::Look(_) | Command::Doctor => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ mod cache;
 mod commands;
 mod doctor;
 pub mod environment;
+mod images;
 mod interrupt;
 mod logging;
 pub mod options;

@@ -19,6 +19,7 @@ pub mod raw;
 pub mod sequential;
 pub mod stream;
 pub mod vhd;
+pub mod volume;
 mod workers;
 
 pub use error::Error;

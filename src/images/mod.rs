@@ -1,0 +1,102 @@
+//! Finished images, whoever made them: opened, looked into, taken out of, compared. Nothing here
+//! needs root, and nothing writes to an image.
+
+pub mod compare;
+pub mod extract;
+pub mod inspect;
+pub mod list;
+pub mod tree;
+
+use std::fs::File;
+use std::path::Path;
+
+use image::disk::{Part, Scheme, scan};
+use image::volume::{self, Format, Volume};
+use image::{HostFile, Medium, Window};
+
+use crate::error::{Error, Kind, ResultExt};
+
+/// A part of an image, and the file system on it.
+pub struct Piece<'a> {
+    /// Where it lies.
+    pub part: Part,
+    /// What its magic number says.
+    pub format: Option<Format>,
+    /// The file system, if it is one that can be read.
+    pub volume: Option<Box<dyn Volume + 'a>>,
+    /// Why it cannot be read although its format is known.
+    pub problem: Option<image::Error>,
+}
+
+/// An image that is open.
+pub struct Image<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// The container's format.
+    pub container: &'static str,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// The disk inside.
+    pub disk: &'a dyn Medium,
+    /// How the disk is divided.
+    pub scheme: Scheme,
+    /// Its parts, in the order of their numbers.
+    pub pieces: Vec<Piece<'a>>,
+}
+
+/// Opens an image and looks at it. What `look` gets lives as long as the file is open.
+///
+/// # Errors
+/// A file that cannot be read; a container or a partition table that is damaged; those of `look`.
+/// A damaged file system is the problem of its piece.
+pub fn open<T>(path: &Path, look: impl FnOnce(&Image<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    let sentence = || format!("failed to read the image {}", path.display());
+    let file = File::open(path).map_err(|source| Error::io(Kind::Other, "open", path, source))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Error::other(format!("failed to read the image {}: it is a directory", path.display())));
+    }
+    let file = HostFile::new(file, path).or_fail(Kind::Other, sentence)?;
+    let (container, disk) = contained(&file).or_fail(Kind::Other, sentence)?;
+    let disk: &dyn Medium = disk.as_deref().unwrap_or(&file);
+    let (scheme, parts) = scan(disk).or_fail(Kind::Other, sentence)?;
+    let windows: Vec<(Part, Window<'_>)> = parts
+        .into_iter()
+        .map(|part| part.window(disk).map(|window| (part, window)))
+        .collect::<Result<_, _>>()
+        .or_fail(Kind::Other, sentence)?;
+    let pieces = windows.iter().map(|(part, window)| piece(part, window)).collect();
+    look(&Image { path, container, file_bytes: file.size(), disk, scheme, pieces })
+}
+
+fn piece<'a>(part: &Part, window: &'a Window<'_>) -> Piece<'a> {
+    let (format, volume) = (volume::identify(window), volume::open(window));
+    let mut piece = Piece { part: part.clone(), format: None, volume: None, problem: None };
+    match format {
+        Ok(format) => piece.format = format,
+        Err(error) => piece.problem = Some(error),
+    }
+    match volume {
+        Ok(volume) => piece.volume = volume,
+        Err(error) => piece.problem = Some(error),
+    }
+    piece
+}
+
+/// The container of a disk by its magic number; `None` for the disk itself.
+fn contained(file: &HostFile) -> Result<(&'static str, Option<Box<dyn Medium + '_>>), image::Error> {
+    let mut magic = [0; 8];
+    let length = file.size().min(8) as usize;
+    file.read_at(0, &mut magic[..length])?;
+    if magic.starts_with(b"QFI\xfb") {
+        return Ok(("qcow2", Some(Box::new(image::qcow2::Reader::open(file)?))));
+    }
+    // A dynamic one begins with a copy of its footer, a fixed one has it at the end only.
+    let mut footer = [0; 8];
+    if file.size() >= 512 {
+        file.read_at(file.size() - 512, &mut footer)?;
+    }
+    if magic == *b"conectix" || footer == *b"conectix" {
+        return Ok(("vhd", Some(Box::new(image::vhd::Reader::open(file)?))));
+    }
+    Ok(("raw", None))
+}
