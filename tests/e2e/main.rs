@@ -6,6 +6,7 @@ mod build;
 mod distributions;
 mod doctor;
 mod fidelity;
+mod images;
 mod machine;
 mod many;
 mod matrix;
