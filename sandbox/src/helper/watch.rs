@@ -145,7 +145,7 @@ fn limit(index: usize, what: &str, detail: String) -> Fault {
     Fault::Limit { index, what: what.to_owned(), detail }
 }
 
-/// Processes of the namespace, and their anonymous memory in bytes. Both are 0 when it is
+/// Processes of the payload, and their anonymous memory in bytes. Both are 0 when it is
 /// ending: that is no reason to stop.
 fn usage(pid: i32) -> (u64, u64) {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/root/proc")) else { return (0, 0) };
@@ -157,7 +157,8 @@ fn usage(pid: i32) -> (u64, u64) {
         processes += 1;
         pages = pages.saturating_add(anonymous_pages(&entry.path()));
     }
-    (processes, pages.saturating_mul(rustix::param::page_size() as u64))
+    // Pid 1 is ours.
+    (processes.saturating_sub(1), pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
 /// As `usage`, of the processes below one.
