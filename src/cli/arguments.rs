@@ -205,6 +205,15 @@ pub enum LookArguments {
         #[arg(value_name = "PATH", required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Show the tree of an image below a directory, read-only, until Ctrl-C
+    Mount {
+        /// Where to look
+        #[command(flatten)]
+        inside: InsideArguments,
+        /// An empty directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Copy files of an image into a directory
     Extract {
         /// Where to look

@@ -9,7 +9,7 @@ use layers::TreePath;
 use crate::error::{Error, Kind, ResultExt};
 use crate::images::list::Style;
 use crate::images::tree::{Mounted, tree};
-use crate::images::{self, compare, extract, inspect, list};
+use crate::images::{self, compare, extract, inspect, list, mount};
 use crate::progress::{human_bytes, printable};
 
 use super::arguments::{InsideArguments, LookArguments};
@@ -35,6 +35,14 @@ pub(super) fn run(look: LookArguments) -> Result<ExitCode, Error> {
         }
         LookArguments::Cat { inside, paths } => {
             within(&inside, |tree, out| paths.iter().try_for_each(|path| list::cat(tree, &named(path)?, out)))?
+        }
+        LookArguments::Mount { inside, directory } => {
+            let interrupted = super::interrupt::watch()?;
+            let image = images::open_for_good(&inside.image)?;
+            let place = directory.display();
+            mount::mount(image, inside.partition, &directory, &interrupted, || {
+                eprintln!("mounted {} at {place}; Ctrl-C or `fusermount3 -u {place}` ends it", inside.image.display());
+            })?;
         }
         LookArguments::Extract { inside, paths, output_dir } => {
             let mut paths = paths.iter().map(|path| named(path)).collect::<Result<Vec<_>, _>>()?;

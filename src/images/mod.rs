@@ -5,6 +5,7 @@ pub mod compare;
 pub mod extract;
 pub mod inspect;
 pub mod list;
+pub mod mount;
 pub mod tree;
 
 use std::fs::File;
@@ -50,22 +51,47 @@ pub struct Image<'a> {
 /// A file that cannot be read; a container or a partition table that is damaged; those of `look`.
 /// A damaged file system is the problem of its piece.
 pub fn open<T>(path: &Path, look: impl FnOnce(&Image<'_>) -> Result<T, Error>) -> Result<T, Error> {
-    let sentence = || format!("failed to read the image {}", path.display());
-    let file = File::open(path).map_err(|source| Error::io(Kind::Other, "open", path, source))?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Error::other(format!("failed to read the image {}: it is a directory", path.display())));
-    }
-    let file = HostFile::new(file, path).or_fail(Kind::Other, sentence)?;
-    let (container, disk) = contained(&file).or_fail(Kind::Other, sentence)?;
+    let file = host_file(path)?;
+    let (container, disk) = contained(&file).or_fail(Kind::Other, || failed(path))?;
     let disk: &dyn Medium = disk.as_deref().unwrap_or(&file);
-    let (scheme, parts) = scan(disk).or_fail(Kind::Other, sentence)?;
-    let windows: Vec<(Part, Window<'_>)> = parts
-        .into_iter()
-        .map(|part| part.window(disk).map(|window| (part, window)))
-        .collect::<Result<_, _>>()
-        .or_fail(Kind::Other, sentence)?;
+    let (scheme, windows) = divided(path, disk)?;
     let pieces = windows.iter().map(|(part, window)| piece(part, window)).collect();
     look(&Image { path, container, file_bytes: file.size(), disk, scheme, pieces })
+}
+
+/// As [`open`], for as long as the process runs: it is never closed.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_good(path: &Path) -> Result<&'static Image<'static>, Error> {
+    let path: &'static Path = Box::leak(path.to_owned().into_boxed_path());
+    let file: &'static HostFile = Box::leak(Box::new(host_file(path)?));
+    let (container, disk) = contained(file).or_fail(Kind::Other, || failed(path))?;
+    let disk: &'static dyn Medium = match disk {
+        Some(disk) => Box::leak(disk),
+        None => file,
+    };
+    let (scheme, windows) = divided(path, disk)?;
+    let pieces = windows.leak().iter().map(|(part, window)| piece(part, window)).collect();
+    Ok(Box::leak(Box::new(Image { path, container, file_bytes: file.size(), disk, scheme, pieces })))
+}
+
+fn failed(path: &Path) -> String {
+    format!("failed to read the image {}", path.display())
+}
+
+fn host_file(path: &Path) -> Result<HostFile, Error> {
+    let file = File::open(path).map_err(|source| Error::io(Kind::Other, "open", path, source))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Error::other(format!("{}: it is a directory", failed(path))));
+    }
+    HostFile::new(file, path).or_fail(Kind::Other, || failed(path))
+}
+
+fn divided<'a>(path: &Path, disk: &'a dyn Medium) -> Result<(Scheme, Vec<(Part, Window<'a>)>), Error> {
+    let (scheme, parts) = scan(disk).or_fail(Kind::Other, || failed(path))?;
+    let windows = parts.into_iter().map(|part| part.window(disk).map(|window| (part, window)));
+    Ok((scheme, windows.collect::<Result<_, _>>().or_fail(Kind::Other, || failed(path))?))
 }
 
 fn piece<'a>(part: &Part, window: &'a Window<'_>) -> Piece<'a> {

@@ -171,6 +171,11 @@ impl<'a> Mounted<'a> {
         Self { mounts: vec![mount] }
     }
 
+    /// The file systems themselves.
+    pub fn into_mounts(self) -> Vec<Mount<'a>> {
+        self.mounts
+    }
+
     /// Where each file system is, the root first.
     pub fn mounts(&self) -> &[Mount<'a>] {
         &self.mounts

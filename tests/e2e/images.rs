@@ -203,6 +203,56 @@ fn a_clouds_image_is_looked_into() {
 }
 
 #[test]
+fn an_image_is_mounted_by_an_ordinary_user() {
+    let Some(foreign) = Foreign::open("mounted-image") else { return };
+    if !have(&["fusermount3"]) || !Path::new("/dev/fuse").exists() {
+        assert!(!crate::support::strict(), "there is no /dev/fuse");
+        println!("skipped: there is no /dev/fuse");
+        return;
+    }
+    // Every machine for people has it so; this one may be for root alone.
+    std::fs::set_permissions("/dev/fuse", std::fs::Permissions::from_mode(0o666)).unwrap();
+    let (root, data) = foreign.file_systems();
+    foreign.disk(CLOUD, PLACES);
+    foreign.tool("qemu-img convert -f raw -O qcow2 -c disk.raw disk.qcow2");
+    foreign.tool("mkdir tree");
+    let tree = foreign.home.join("tree");
+    for (how, signal) in [("", "-INT"), ("--partition 2 ", ""), ("", "-TERM")] {
+        let words = format!("mount disk.qcow2 {how}tree");
+        let mut composer = composer(USER, &foreign.home, &words.split(' ').collect::<Vec<_>>());
+        let mut child = composer.spawn().unwrap();
+        let mounted = || foreign.tool("cat /proc/mounts").contains(tree.to_str().unwrap());
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !mounted() && std::time::Instant::now() < end {
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        if how.is_empty() {
+            foreign.tool("diff -r --no-dereference --exclude lost+found data tree/home");
+            assert_eq!(foreign.tool("cat tree/home/link tree/etc/os-release").matches("Other Linux 7").count(), 1);
+            assert_eq!(foreign.tool("stat -c %U:%a:%h tree/home/deep/same"), format!("{}:644:2\n", USER.name()));
+            foreign.tool("cmp loader.efi tree/boot/EFI/BOOT/BOOTX64.EFI");
+            // A blank in the name of a mount point, and a second place for the same part.
+            let twice = foreign.home.join("tree/mnt/a b/EFI/BOOT/BOOTX64.EFI");
+            must_as(USER, Command::new("cmp").arg(twice).arg("loader.efi").current_dir(&foreign.home));
+        } else {
+            foreign.tool("cmp data/run tree/run");
+        }
+        let refused = Command::new("sh").arg("-c").arg(format!("echo > {}/new", tree.display())).output().unwrap();
+        assert!(!refused.status.success(), "it can be written to");
+        match signal {
+            "" => foreign.tool("fusermount3 -u tree"),
+            signal => must(Command::new("kill").args([signal, &child.id().to_string()])),
+        };
+        assert!(child.wait().unwrap().success());
+        assert!(!mounted());
+    }
+    drop((root, data));
+    let (code, _, error) = foreign.run("mount disk.qcow2 nowhere");
+    assert!(code == 1 && error.contains("nowhere"), "{error}");
+}
+
+#[test]
 fn an_old_machines_disk_is_looked_into() {
     let Some(foreign) = Foreign::open("old-image") else { return };
     let (root, data) = foreign.file_systems();
