@@ -1,13 +1,15 @@
 //! Bytes of file systems and disks.
 //!
 //! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]), file systems
-//! become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`]).
+//! become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`]; any
+//! of them by [`container`]).
 //! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
 
 pub mod background;
 mod bytes;
 pub mod compress;
+pub mod container;
 pub mod digest;
 pub mod disk;
 pub mod error;
