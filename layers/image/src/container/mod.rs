@@ -19,11 +19,17 @@ pub enum Format {
     Qcow2,
     /// Microsoft's virtual hard disk, written as a fixed one ([`crate::vhd`]).
     Vhd,
+    /// Hyper-V's virtual hard disk v2, dynamic ([`crate::vhdx`]).
+    Vhdx,
+    /// VMware's disk, written stream-optimised ([`crate::vmdk`]).
+    Vmdk,
+    /// VirtualBox's disk, written as a dynamic one ([`crate::vdi`]).
+    Vdi,
 }
 
 impl Format {
     /// Every format, in the order in which they are told.
-    pub const ALL: &'static [Self] = &[Self::Raw, Self::Qcow2, Self::Vhd];
+    pub const ALL: &'static [Self] = &[Self::Raw, Self::Qcow2, Self::Vhd, Self::Vhdx, Self::Vmdk, Self::Vdi];
 
     /// Its name; also what its files' names end with.
     pub const fn as_str(self) -> &'static str {
@@ -31,6 +37,9 @@ impl Format {
             Self::Raw => "raw",
             Self::Qcow2 => "qcow2",
             Self::Vhd => "vhd",
+            Self::Vhdx => "vhdx",
+            Self::Vmdk => "vmdk",
+            Self::Vdi => "vdi",
         }
     }
 
@@ -38,7 +47,7 @@ impl Format {
     pub const fn size_unit(self) -> u64 {
         match self {
             Self::Raw => 1,
-            Self::Qcow2 => 512,
+            Self::Qcow2 | Self::Vhdx | Self::Vmdk | Self::Vdi => 512,
             Self::Vhd => crate::vhd::SIZE_UNIT_BYTES,
         }
     }

@@ -3,7 +3,7 @@
 use super::Format;
 use crate::bytes::Fields;
 use crate::medium::Medium;
-use crate::{Error, qcow2, vhd};
+use crate::{Error, qcow2, vdi, vhd, vhdx, vmdk};
 
 /// Beginnings of files that hold a disk in a way that we do not read, and what helps.
 const REFUSED: &[(&[u8], &str, &str)] = &[
@@ -14,6 +14,8 @@ const REFUSED: &[(&[u8], &str, &str)] = &[
     (b"QED\0", "QED", "convert it with qemu-img first"),
     (b"WithoutFreeSpace", "Parallels", "convert it with qemu-img first"),
     (b"WithouFreSpacExt", "Parallels", "convert it with qemu-img first"),
+    (b"# Disk Descripto", "VMDK", "its data lies in other files; convert it with qemu-img first"),
+    (b"COWD", "VMDK", "it is a part of a disk of ESX; convert the whole with qemu-img first"),
 ];
 
 /// Tells which container a file is. What no other is, is raw.
@@ -22,12 +24,21 @@ const REFUSED: &[(&[u8], &str, &str)] = &[
 /// [`Error::Unsupported`] for compressed files and containers that are not read, with what to do
 /// instead; those of the file.
 pub fn detect(file: &dyn Medium) -> Result<Format, Error> {
-    // As long as the longest of the beginnings that are looked for.
-    let mut head = [0; 16];
+    // To the end of the last signature that is looked for, VDI's.
+    let mut head = [0; vdi::SIGNATURE_AT + 4];
     let length = file.size().min(head.len() as u64) as usize;
     file.read_at(0, &mut head[..length])?;
     if Fields(&head).u32_be(0) == qcow2::MAGIC {
         return Ok(Format::Qcow2);
+    }
+    if head.starts_with(vhdx::MAGIC) {
+        return Ok(Format::Vhdx);
+    }
+    if head.starts_with(vmdk::MAGIC) {
+        return Ok(Format::Vmdk);
+    }
+    if Fields(&head).u32_le(vdi::SIGNATURE_AT) == vdi::SIGNATURE {
+        return Ok(Format::Vdi);
     }
     if let Some((_, format, reason)) = REFUSED.iter().find(|(magic, ..)| head.starts_with(magic)) {
         return Err(Error::Unsupported { format, what: "a disk".into(), reason: (*reason).into() });
@@ -53,6 +64,9 @@ pub fn open<'a>(file: impl Medium + 'a) -> Result<(Format, Box<dyn Medium + 'a>)
         Format::Raw => Box::new(file),
         Format::Qcow2 => Box::new(qcow2::Reader::open(file)?),
         Format::Vhd => Box::new(vhd::Reader::open(file)?),
+        Format::Vhdx => Box::new(vhdx::Reader::open(file)?),
+        Format::Vmdk => Box::new(vmdk::Reader::open(file)?),
+        Format::Vdi => Box::new(vdi::Reader::open(file)?),
     };
     Ok((format, disk))
 }

@@ -10,7 +10,14 @@ use super::Format;
 use crate::compress::{self, Compression};
 use crate::raw::RawFile;
 use crate::sequential::Sequential;
-use crate::{Error, Sink, qcow2, vhd};
+use crate::{Error, Sink, qcow2, vdi, vhd, vhdx, vmdk};
+
+/// Level of deflate in a VMDK where nobody says another: qemu-img's and VMware's own.
+const VMDK_LEVEL: u32 = 6;
+
+fn refuse(format: Format, reason: &str) -> Error {
+    Error::Unsupported { format: format.as_str(), what: "the compression".into(), reason: reason.into() }
+}
 
 /// How a container is made.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +26,8 @@ pub struct Options {
     pub format: Format,
     /// Size of the disk inside, in bytes; a multiple of [`Format::size_unit`].
     pub size: u64,
-    /// How it is compressed: raw and VHD as a whole, qcow2 cluster by cluster inside.
+    /// How it is compressed: raw and VHD as a whole, qcow2 cluster by cluster inside. VMDK always
+    /// is, by deflate.
     pub compression: Option<Compression>,
     /// When it was made, for formats that say so.
     pub created: Time,
@@ -39,6 +47,9 @@ enum Kind {
     Compressed(Sequential<compress::Encoder<File>>),
     Qcow2(Box<qcow2::Writer>),
     Vhd(vhd::Fixed),
+    Vhdx(vhdx::Writer),
+    Vmdk(Box<vmdk::Writer>),
+    Vdi(vdi::Writer),
 }
 
 impl Options {
@@ -77,18 +88,21 @@ impl Writer {
                     None => qcow2::Compression::None,
                     Some(Compression::Gzip(level)) => qcow2::Compression::Zlib(level),
                     Some(Compression::Zstd(level)) => qcow2::Compression::Zstd(level),
-                    Some(Compression::Xz(_)) => {
-                        return Err(Error::Unsupported {
-                            format: "qcow2",
-                            what: "xz".into(),
-                            reason: "its clusters know gzip (zlib) and zstd".into(),
-                        });
-                    }
+                    Some(Compression::Xz(_)) => return Err(refuse(options.format, "its clusters know gzip and zstd")),
                 };
                 let threads = options.threads;
                 let options = qcow2::Options { compression, threads, ..qcow2::Options::new(options.size) };
                 Kind::Qcow2(Box::new(qcow2::Writer::new(file, &path, &options)?))
             }
+            (Format::Vmdk, None | Some(Compression::Gzip(_))) => {
+                let level = if let Some(Compression::Gzip(level)) = options.compression { level } else { VMDK_LEVEL };
+                let options = vmdk::Options { size: options.size, level, threads: options.threads };
+                Kind::Vmdk(Box::new(vmdk::Writer::new(file, &path, &options)?))
+            }
+            (Format::Vhdx, None) => Kind::Vhdx(vhdx::Writer::new(file, &path, &vhdx::Options { size: options.size })?),
+            (Format::Vdi, None) => Kind::Vdi(vdi::Writer::new(file, &path, &vdi::Options { size: options.size })?),
+            (Format::Vmdk, Some(_)) => return Err(refuse(options.format, "its grains know gzip (deflate) only")),
+            (Format::Vhdx | Format::Vdi, Some(_)) => return Err(refuse(options.format, "it is never compressed")),
         };
         Ok(Self { kind, options: *options, path })
     }
@@ -111,6 +125,9 @@ impl Writer {
             }
             Kind::Qcow2(writer) => writer.finish(),
             Kind::Vhd(writer) => writer.finish(id),
+            Kind::Vhdx(writer) => writer.finish(id),
+            Kind::Vmdk(writer) => writer.finish(id),
+            Kind::Vdi(writer) => writer.finish(id),
         }
     }
 
@@ -120,6 +137,9 @@ impl Writer {
             Kind::Compressed(writer) => writer,
             Kind::Qcow2(writer) => writer.as_mut(),
             Kind::Vhd(writer) => writer,
+            Kind::Vhdx(writer) => writer,
+            Kind::Vmdk(writer) => writer.as_mut(),
+            Kind::Vdi(writer) => writer,
         }
     }
 }

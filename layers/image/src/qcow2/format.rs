@@ -85,11 +85,8 @@ impl Header {
     /// image of ours cannot mean (backing files, encryption, external data, extended L2).
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, Error> {
         let damaged = |offset, reason: String| Error::Damaged { format: FORMAT, offset, reason };
-        let refused = |what: &str, reason: &str| Error::Unsupported {
-            format: FORMAT,
-            what: what.into(),
-            reason: reason.into(),
-        };
+        let refused =
+            |what: &str, reason: &str| Error::Unsupported { format: FORMAT, what: what.into(), reason: reason.into() };
         let unsupported = |what: &str| refused(what, "it is not supported; convert the image with qemu-img first");
         let fields = Fields(bytes);
         if fields.u32_be(0) != MAGIC {

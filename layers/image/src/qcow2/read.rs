@@ -209,7 +209,8 @@ impl<M: Medium> Medium for Reader<M> {
                 break;
             }
         }
-        let range = first.map(|first| (first * cluster).max(offset)..number.saturating_mul(cluster).min(self.header.size));
+        let range =
+            first.map(|first| (first * cluster).max(offset)..number.saturating_mul(cluster).min(self.header.size));
         Ok(range.filter(|range| range.start < range.end))
     }
 }

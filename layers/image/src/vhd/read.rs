@@ -71,7 +71,7 @@ impl<M: Medium> Reader<M> {
             DYNAMIC => {
                 let blocks = read_map(&file, fields.u64_be(16), size)?;
                 Ok(Self { file, size, blocks: Some(blocks) })
-            },
+            }
             kind => Err(Error::Unsupported {
                 format: FORMAT,
                 what: format!("disk type {kind}"),
