@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use flate2::{Decompress, FlushDecompress};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::format::{self, FORMAT, HEADER_BYTES, Header, SECTOR, TABLE_ENTRIES, flag};
 use crate::blocks::{BlockMap, Pages, Place};
@@ -69,10 +69,11 @@ impl<M: Medium> Reader<M> {
         self.file.read_at(at + format::GRAIN_MARKER_BYTES, &mut packed)?;
         // The last grain may be shorter; zeros follow then.
         let mut bytes = vec![0; grain_bytes as usize];
-        Decompress::new(true)
-            .decompress(&packed, &mut bytes, FlushDecompress::Finish)
-            .map_err(|error| damaged(at, format!("a compressed grain is no zlib data: {error}")))?;
-        Ok(bytes)
+        match Decompress::new(true).decompress(&packed, &mut bytes, FlushDecompress::Finish) {
+            Ok(Status::StreamEnd) => Ok(bytes),
+            Ok(_) => Err(damaged(at, "a compressed grain is cut off or too long")),
+            Err(error) => Err(damaged(at, format!("a compressed grain is no zlib data: {error}"))),
+        }
     }
 }
 

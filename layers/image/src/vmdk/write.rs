@@ -242,12 +242,15 @@ impl Sink for Writer {
 /// before (zlib-rs 0.6.8).
 fn pack(level: u32, grain: &Grain) -> Packed {
     let mut state = Compress::new(flate2::Compression::new(level), true);
-    // Bytes that do not shrink grow by five in 16 KiB, and the stream takes a few more.
-    let mut out = Vec::with_capacity(grain.bytes.len() + grain.bytes.len() / 1024 + 64);
-    let result = match state.compress_vec(&grain.bytes, &mut out, FlushCompress::Finish) {
-        Ok(Status::StreamEnd) => Ok(out),
-        Ok(_) => Err(io::Error::other("a grain grew by more than deflate allows")),
-        Err(error) => Err(error.into()),
-    };
-    (grain.number, result)
+    let mut out = Vec::with_capacity(grain.bytes.len());
+    loop {
+        let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX);
+        let rest = grain.bytes.get(taken..).unwrap_or_default();
+        match state.compress_vec(rest, &mut out, FlushCompress::Finish) {
+            Ok(Status::StreamEnd) => return (grain.number, Ok(out)),
+            // Bytes that do not shrink grow, by how much depends on the level.
+            Ok(_) => out.reserve(grain.bytes.len() / 8 + 64),
+            Err(error) => return (grain.number, Err(error.into())),
+        }
+    }
 }

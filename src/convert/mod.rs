@@ -1,5 +1,7 @@
 //! `convert`: the disk inside one container file, written into another.
 
+mod unpacked;
+
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -123,7 +125,8 @@ pub struct Converted {
     pub bytes: u64,
 }
 
-/// Converts. The data of the source is read once, its holes not at all; nothing has the target's
+/// Converts. The data of the source is read once, its holes not at all (a compressed one is
+/// unpacked first); nothing has the target's
 /// name before all of it is there. The bytes are a function of the disk inside the source.
 ///
 /// # Errors
@@ -137,7 +140,8 @@ pub fn run(request: &Request) -> Result<Converted, Error> {
     }
     let unreadable =
         |error: image::Error| Error::other(format!("failed to read {}", request.source.display())).caused_by(error);
-    let (found, disk) = container::open(open(&request.source)?).map_err(unreadable)?;
+    let source = unpacked::unpack(open(&request.source)?, request)?;
+    let (found, disk) = container::open(source).map_err(unreadable)?;
     let size = disk.size().checked_next_multiple_of(format.size_unit()).unwrap_or(u64::MAX);
     request.reporter.debug(&format!("{} is {found} with a disk of {} bytes", request.source.display(), disk.size()));
     if size != disk.size() {
