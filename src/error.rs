@@ -104,6 +104,12 @@ impl Error {
         Self::new(kind, format!("failed to {action} {}", path.display())).caused_by(source)
     }
 
+    /// As an error of another kind: for steps that several commands share.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// With what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

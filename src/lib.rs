@@ -20,6 +20,7 @@ pub mod compose;
 pub mod config;
 pub mod configure;
 pub mod context;
+pub mod convert;
 pub mod draft;
 pub mod error;
 pub mod explain;

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use image::container::Format;
+
 use crate::config::LogLevel;
-use crate::spec::choice::Stage;
+use crate::convert;
+use crate::spec::choice::{Compression, Stage};
 use crate::spec::names::FromText;
 use crate::spec::scalar::TimeSpan;
 
@@ -124,6 +127,8 @@ pub enum Command {
     /// Look into a finished image
     #[command(flatten)]
     Look(LookArguments),
+    /// Write the disk inside a file (raw, qcow2, VHD, VHDX, VMDK, VDI) as another kind of file
+    Convert(Box<ConvertArguments>),
     /// Say what this machine allows, and what would allow more
     Doctor,
     /// See and clean what is kept between builds
@@ -149,7 +154,7 @@ pub enum Command {
 /// Which image, and which part of it.
 #[derive(Args, Debug)]
 pub struct InsideArguments {
-    /// The image: raw, qcow2 or VHD, whoever made it
+    /// The image: raw, qcow2, VHD, VHDX, VMDK or VDI, whoever made it
     #[arg(value_name = "IMAGE")]
     pub image: PathBuf,
     /// Take this partition alone [default: the tree as the image's own fstab mounts it]
@@ -162,7 +167,7 @@ pub struct InsideArguments {
 pub enum LookArguments {
     /// Show the partitions, file systems, boot files and packages of an image
     Inspect {
-        /// The image: raw, qcow2 or VHD, whoever made it
+        /// The image: raw, qcow2, VHD, VHDX, VMDK or VDI, whoever made it
         #[arg(value_name = "IMAGE")]
         image: PathBuf,
         /// As JSON, with every package
@@ -356,6 +361,30 @@ pub struct ShellArguments {
     pub rung: Option<String>,
 }
 
+/// Options of `convert`.
+#[derive(Args, Debug)]
+pub struct ConvertArguments {
+    /// The file to read; its format is found by its bytes
+    #[arg(value_name = "SOURCE")]
+    pub source: PathBuf,
+    /// The file to write
+    #[arg(value_name = "TARGET")]
+    pub target: PathBuf,
+    /// Its format: raw, qcow2, vhd, vhdx, vmdk or vdi [default: by the end of its name]
+    #[arg(long, value_name = "FORMAT", value_parser = convert::format_by_name)]
+    pub format: Option<Format>,
+    /// Its compression: none, gzip, xz or zstd; inside of qcow2, around raw and vhd [default: by the end of its name]
+    #[arg(long, value_name = "HOW", value_parser = compression)]
+    pub compression: Option<Compression>,
+    /// Overwrite the target if it is there
+    #[arg(long, short)]
+    pub force: bool,
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    Compression::from_text(text)
+}
+
 fn stage(text: &str) -> Result<Stage, String> {
     Stage::from_text(text)
 }
@@ -387,6 +416,8 @@ mod tests {
             "image-composer build -o out -f --parallel 4 --no-image-cache --no-package-cache s.yml",
             "image-composer -c c.yaml -v validate --strict --list-warnings --schema-only s.yml",
             "image-composer cache clean --all",
+            "image-composer convert a.qcow2 b.vhd.gz",
+            "image-composer convert a b --format qcow2 --compression zst --force",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -397,6 +428,7 @@ mod tests {
             "image-composer build --timeout soon s.yml",
             "image-composer build --parallel 0 s.yml",
             "image-composer -v -q doctor",
+            "image-composer convert a b --format floppy",
             "image-composer cache clean --all --images",
         ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");

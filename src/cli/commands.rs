@@ -1,17 +1,21 @@
 //! Each command as a function: from what was typed to a call into the pipeline.
 
 use std::fmt::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{self, Config, LogLevel, Overrides};
 use crate::context::Visit;
+use crate::convert;
 use crate::error::{Error, Kind};
 use crate::means;
 use crate::shell;
 use crate::spec::{self, Problem};
 
-use super::arguments::{Arguments, BuildArguments, Command, Global, ProviderCommand, SchemaOf, ShellArguments};
+use super::arguments::{
+    Arguments, BuildArguments, Command, ConvertArguments, Global, ProviderCommand, SchemaOf, ShellArguments,
+};
 use super::environment::Environment;
 use super::options::{BuildOptions, BuildRequest};
 use super::{cache, doctor, images, interrupt, logging, print, reporter};
@@ -65,6 +69,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         }
         Command::Lock { spec, offline } => session.lock(spec, offline),
         Command::Why { package, spec } => session.why(&package, spec),
+        Command::Convert(convert) => session.convert(*convert),
         Command::Cache { command } => cache::run(&session.config, command),
         Command::Provider { command: ProviderCommand::List } => session.list_providers(),
         Command::Schema { .. } | Command::Look(_) | Command::Doctor => Ok(()),
@@ -150,6 +155,25 @@ impl Session {
         let request = BuildRequest { visit: Some(visit.clone()), ..self.request(typed.spec, options)? };
         let code = shell::run(&request, &visit)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    }
+
+    fn convert(&self, typed: ConvertArguments) -> Result<(), Error> {
+        let reporter = reporter(self.global.progress, self.config.log_level);
+        logging::start(&reporter, self.config.log_level);
+        let request = convert::Request {
+            source: self.environment.current_directory.join(typed.source),
+            target: self.environment.current_directory.join(typed.target),
+            format: typed.format,
+            compression: typed.compression,
+            force: typed.force,
+            threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            reporter,
+            interrupted: interrupt::watch()?,
+        };
+        let converted = convert::run(&request)?;
+        let event = crate::progress::Event::Artifact { path: &converted.path, bytes: converted.bytes };
+        request.reporter.report(&event);
+        Ok(())
     }
 
     fn lock(&self, spec: PathBuf, offline: bool) -> Result<(), Error> {

@@ -9,4 +9,4 @@ mod target;
 
 pub use disk::Both;
 pub use output::Artifact;
-pub use target::{Named, Target};
+pub use target::{Named, Pending, Target, full};

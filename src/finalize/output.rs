@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use image::container::{self, Writer};
 use image::disk::Disk;
-use image::sequential::Sequential;
-use image::{Sink, Source, compress, qcow2, raw};
-use layers::{Contents, Sha256};
+use image::{Sink, Source, compress};
+use layers::{Contents, Sha256, Time};
 use sandbox::Cancel;
 use sha2::Digest;
 
 use super::target::{Pending, Target};
+use crate::boot::Identity;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
@@ -42,37 +43,6 @@ pub fn image_names(spec: &ResolvedSpec) -> Vec<(Format, String)> {
             (*format, outside)
         })
         .collect()
-}
-
-enum Writer {
-    Raw(raw::RawFile),
-    Compressed(Sequential<compress::Encoder<std::fs::File>>, u64),
-    Qcow2(Box<qcow2::Writer>),
-}
-
-impl Writer {
-    fn sink(&mut self) -> &mut dyn Sink {
-        match self {
-            Self::Raw(writer) => writer,
-            Self::Compressed(writer, _) => writer,
-            Self::Qcow2(writer) => writer.as_mut(),
-        }
-    }
-
-    fn finish(self) -> Result<(), image::Error> {
-        match self {
-            Self::Raw(writer) => writer.finish().map(drop),
-            Self::Compressed(writer, size) => {
-                let encoder = writer.finish(size)?;
-                encoder.finish().map(drop).map_err(|source| image::Error::Io {
-                    action: "write",
-                    path: PathBuf::from("the compressed image"),
-                    source,
-                })
-            }
-            Self::Qcow2(writer) => writer.finish().map(drop),
-        }
-    }
 }
 
 /// A sink that ends when the build is told to end.
@@ -117,50 +87,46 @@ pub fn write(
     target: &Target,
     cx: &Context,
 ) -> Result<Vec<(Format, Pending)>, Error> {
-    let threads = cx.parallel;
     let mut pending = Vec::new();
     let mut writers = Vec::new();
     for (format, name) in image_names(spec) {
         let file = target.begin(&name)?;
-        writers.push(open(spec, format, &file, disk.size(), threads)?);
+        writers.push(open(spec, format, &file, disk.size(), cx)?);
         pending.push((format, file));
     }
     let written = match writers.as_mut_slice() {
         [] => Ok(()),
-        [one] => disk.write_to(contents, &mut Watched { sink: one.sink(), cancel: &cx.cancel }),
+        [one] => disk.write_to(contents, &mut Watched { sink: one, cancel: &cx.cancel }),
         several => {
-            let mut sinks = image::stream::Tee(several.iter_mut().map(Writer::sink).collect());
+            let mut sinks = image::stream::Tee(several.iter_mut().map(|writer| writer as &mut dyn Sink).collect());
             disk.write_to(contents, &mut Watched { sink: &mut sinks, cancel: &cx.cancel })
         }
     };
-    written.and_then(|()| writers.into_iter().try_for_each(Writer::finish)).map_err(explain)?;
+    let id = Identity::of(spec).uuid("container");
+    let finish = |()| writers.into_iter().try_for_each(|writer| writer.finish(id).map(drop));
+    written.and_then(finish).map_err(explain)?;
     Ok(pending)
 }
 
-fn open(spec: &ResolvedSpec, format: Format, file: &Pending, size: u64, threads: usize) -> Result<Writer, Error> {
-    let handle = file.handle()?;
-    Ok(match (format, spec.compression) {
-        (Format::Qcow2, compression) => {
-            let compression = match compression {
-                Compression::None => qcow2::Compression::None,
-                Compression::Gzip => qcow2::Compression::Zlib(6),
-                // xz is refused with qcow2 when the spec is read.
-                Compression::Zstd | Compression::Xz => qcow2::Compression::Zstd(3),
-            };
-            let options = qcow2::Options { compression, threads, ..qcow2::Options::new(size) };
-            Writer::Qcow2(Box::new(qcow2::Writer::new(handle, file.path(), &options).map_err(explain)?))
+fn open(spec: &ResolvedSpec, format: Format, file: &Pending, size: u64, cx: &Context) -> Result<Writer, Error> {
+    let format = match format {
+        Format::Raw => container::Format::Raw,
+        Format::Qcow2 => container::Format::Qcow2,
+        Format::Vhd => container::Format::Vhd,
+        // Refused when the spec is read.
+        Format::Iso | Format::Initrd | Format::Oci => {
+            return Err(Error::validation(format!("the format '{format}' is not supported yet")));
         }
-        (_, Compression::None) => Writer::Raw(raw::RawFile::new(handle, file.path(), size).map_err(explain)?),
-        (_, compression) => {
-            let how = match compression {
-                Compression::Gzip => compress::Compression::Gzip(6),
-                Compression::Xz => compress::Compression::Xz(6),
-                Compression::Zstd | Compression::None => compress::Compression::Zstd(3),
-            };
-            let encoder = compress::Encoder::new(handle, how, size, threads).map_err(explain)?;
-            Writer::Compressed(Sequential::new(encoder, file.path()), size)
-        }
-    })
+    };
+    let compression = match spec.compression {
+        Compression::None => None,
+        Compression::Gzip => Some(compress::Compression::Gzip(6)),
+        Compression::Xz => Some(compress::Compression::Xz(6)),
+        Compression::Zstd => Some(compress::Compression::Zstd(3)),
+    };
+    let created = Time::seconds(cx.epoch());
+    let options = container::Options { format, size, compression, created, threads: cx.parallel };
+    Writer::new(file.handle()?, file.path(), &options).map_err(explain)
 }
 
 fn explain(error: image::Error) -> Error {

@@ -1,5 +1,6 @@
 //! Artifacts under their final names: all of a file or nothing, never over another unasked.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -53,6 +54,14 @@ impl Target {
     /// # Errors
     /// The directory cannot be written.
     pub fn begin(&self, name: &str) -> Result<Pending, Error> {
+        self.begin_at(name.as_ref())
+    }
+
+    /// As [`Target::begin`], for a name that a person gave.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn begin_at(&self, name: &OsStr) -> Result<Pending, Error> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = rustix::fs::open(&self.directory, flags, Mode::from_raw_mode(0o644))
             .map_err(|source| denied("write to the output directory", &self.directory, source.into()))?;

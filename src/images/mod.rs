@@ -11,6 +11,7 @@ pub mod tree;
 use std::fs::File;
 use std::path::Path;
 
+use image::container;
 use image::disk::{Part, Scheme, scan};
 use image::volume::{self, Format, Volume};
 use image::{HostFile, Medium, Window};
@@ -52,11 +53,10 @@ pub struct Image<'a> {
 /// A damaged file system is the problem of its piece.
 pub fn open<T>(path: &Path, look: impl FnOnce(&Image<'_>) -> Result<T, Error>) -> Result<T, Error> {
     let file = host_file(path)?;
-    let (container, disk) = contained(&file).or_fail(Kind::Other, || failed(path))?;
-    let disk: &dyn Medium = disk.as_deref().unwrap_or(&file);
-    let (scheme, windows) = divided(path, disk)?;
+    let (format, disk) = container::open(&file).or_fail(Kind::Other, || failed(path))?;
+    let (scheme, windows) = divided(path, &disk)?;
     let pieces = windows.iter().map(|(part, window)| piece(part, window)).collect();
-    look(&Image { path, container, file_bytes: file.size(), disk, scheme, pieces })
+    look(&Image { path, container: format.as_str(), file_bytes: file.size(), disk: &disk, scheme, pieces })
 }
 
 /// As [`open`], for as long as the process runs: it is never closed.
@@ -66,13 +66,11 @@ pub fn open<T>(path: &Path, look: impl FnOnce(&Image<'_>) -> Result<T, Error>) -
 pub fn open_for_good(path: &Path) -> Result<&'static Image<'static>, Error> {
     let path: &'static Path = Box::leak(path.to_owned().into_boxed_path());
     let file: &'static HostFile = Box::leak(Box::new(host_file(path)?));
-    let (container, disk) = contained(file).or_fail(Kind::Other, || failed(path))?;
-    let disk: &'static dyn Medium = match disk {
-        Some(disk) => Box::leak(disk),
-        None => file,
-    };
+    let (format, disk) = container::open(file).or_fail(Kind::Other, || failed(path))?;
+    let disk: &'static dyn Medium = Box::leak(disk);
     let (scheme, windows) = divided(path, disk)?;
     let pieces = windows.leak().iter().map(|(part, window)| piece(part, window)).collect();
+    let container = format.as_str();
     Ok(Box::leak(Box::new(Image { path, container, file_bytes: file.size(), disk, scheme, pieces })))
 }
 
@@ -106,23 +104,4 @@ fn piece<'a>(part: &Part, window: &'a Window<'_>) -> Piece<'a> {
         Err(error) => piece.problem = Some(error),
     }
     piece
-}
-
-/// The container of a disk by its magic number; `None` for the disk itself.
-fn contained(file: &HostFile) -> Result<(&'static str, Option<Box<dyn Medium + '_>>), image::Error> {
-    let mut magic = [0; 8];
-    let length = file.size().min(8) as usize;
-    file.read_at(0, &mut magic[..length])?;
-    if magic.starts_with(b"QFI\xfb") {
-        return Ok(("qcow2", Some(Box::new(image::qcow2::Reader::open(file)?))));
-    }
-    // A dynamic one begins with a copy of its footer, a fixed one has it at the end only.
-    let mut footer = [0; 8];
-    if file.size() >= 512 {
-        file.read_at(file.size() - 512, &mut footer)?;
-    }
-    if magic == *b"conectix" || footer == *b"conectix" {
-        return Ok(("vhd", Some(Box::new(image::vhd::Reader::open(file)?))));
-    }
-    Ok(("raw", None))
 }

@@ -136,7 +136,7 @@ choice!(
     Raw = "raw" | "img",
     /// QEMU's copy-on-write disk, version 3.
     Qcow2 = "qcow2",
-    /// Virtual hard disk (not supported yet).
+    /// Virtual hard disk of fixed size, as Azure takes it.
     Vhd = "vhd",
     /// ISO 9660 image (not supported yet).
     Iso = "iso",
@@ -158,7 +158,7 @@ impl Format {
 
     /// Whether this version writes it.
     pub const fn is_supported(self) -> bool {
-        matches!(self, Self::Raw | Self::Qcow2)
+        matches!(self, Self::Raw | Self::Qcow2 | Self::Vhd)
     }
 }
 

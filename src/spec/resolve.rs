@@ -72,6 +72,11 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
     let destination = spec.output.destination.as_ref().map_or("output", |d| d.value.as_str());
     // All of these run whatever the others found: every problem at once.
     let disk = disk(spec, problems);
+    if formats.contains(&Format::Vhd) && disk.size > image::vhd::SIZE_MAX {
+        let place = spec.disk.size.as_ref().map_or(&spec.image.name.span, |size| &size.span);
+        let message = format!("disk.size: a vhd holds {} GiB at most", image::vhd::SIZE_MAX >> 30);
+        problems.push(Problem::error(place, message).hint("make disk.size smaller, or use another format"));
+    }
     let hostname = hostname(spec, problems);
     let users = customized::users(&custom.users, around.spec_directory, problems);
     let network = customized::network(&custom.network, problems);
@@ -166,7 +171,7 @@ fn output(spec: &Spec, problems: &mut Problems) -> (Vec<Format>, Compression) {
         formats.push(format.value);
         if !format.value.is_supported() {
             let problem = Problem::error(&format.span, format!("the format '{}' is not supported yet", format.value));
-            problems.push(problem.hint("use raw or qcow2"));
+            problems.push(problem.hint("use raw, qcow2 or vhd"));
         }
         if !compression.fits(format.value) {
             let message = format!("Invalid combination of compression '{compression}' with format '{}'", format.value);

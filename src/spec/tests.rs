@@ -167,6 +167,13 @@ fn the_seeds_messages_are_kept_to_the_word() {
 }
 
 #[test]
+fn a_vhd_has_its_own_largest_size() {
+    let spec = |size: &str| minimal(&format!("output: {{format: [qcow2, vhd]}}\ndisk: {{size: {size}}}\n"));
+    assert_eq!(problems(&spec("2041GiB")), ["3:14 disk.size: a vhd holds 2040 GiB at most"]);
+    assert_eq!(resolved(&spec("2040GiB")).formats, [Format::Qcow2, Format::Vhd]);
+}
+
+#[test]
 fn what_is_not_supported_yet_is_refused_in_so_many_words() {
     for rest in [
         "template: {name: x}",

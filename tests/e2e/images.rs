@@ -176,6 +176,9 @@ fn a_clouds_image_is_looked_into() {
         ("disk.qcow2", "-O qcow2 -c"),
         ("disk-zstd.qcow2", "-O qcow2 -c -o compression_type=zstd,cluster_size=128k"),
         ("disk.vhd", "-O vpc"),
+        ("disk.vhdx", "-O vhdx"),
+        ("disk.vmdk", "-O vmdk -o subformat=streamOptimized"),
+        ("disk.vdi", "-O vdi"),
     ] {
         if !convert.is_empty() {
             foreign.tool(&format!("qemu-img convert -f raw {convert} disk.raw {image}"));

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod build;
+mod convert;
 mod distributions;
 mod doctor;
 mod fidelity;

@@ -1,13 +1,16 @@
 //! Bytes of file systems and disks.
 //!
 //! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]), file systems
-//! become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`]).
+//! become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`], [`vhdx`],
+//! [`vmdk`], [`vdi`]; any of them by [`container`]).
 //! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
 
 pub mod background;
+mod blocks;
 mod bytes;
 pub mod compress;
+pub mod container;
 pub mod digest;
 pub mod disk;
 pub mod error;
@@ -18,7 +21,10 @@ pub mod qcow2;
 pub mod raw;
 pub mod sequential;
 pub mod stream;
+pub mod vdi;
 pub mod vhd;
+pub mod vhdx;
+pub mod vmdk;
 pub mod volume;
 mod workers;
 

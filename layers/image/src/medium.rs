@@ -4,8 +4,12 @@
 use std::fs::File;
 use std::io;
 use std::io::{Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+
+use rustix::fs::seek;
+use rustix::io::Errno;
 
 use crate::Error;
 
@@ -19,6 +23,44 @@ pub trait Medium: Sync {
     /// # Errors
     /// [`Error::Damaged`] when that goes past the end; errors of the host's file.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
+
+    /// The next stretch from `offset` on that may hold anything but zeros, not empty; `None` when
+    /// only zeros follow. It may end where another one begins.
+    ///
+    /// # Errors
+    /// As [`Medium::read_at`], of the tables that say where data lies.
+    fn data_from(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+        let size = self.size();
+        Ok((offset < size).then_some(offset..size))
+    }
+}
+
+impl<M: Medium + ?Sized> Medium for &M {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn data_from(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+        (**self).data_from(offset)
+    }
+}
+
+impl<M: Medium + ?Sized> Medium for Box<M> {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn data_from(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+        (**self).data_from(offset)
+    }
 }
 
 /// The range of `length` bytes at `offset`, if it lies within `size` bytes.
@@ -33,7 +75,29 @@ fn check_range(size: u64, offset: u64, length: usize) -> Result<(), Error> {
     }
 }
 
-impl Medium for &[u8] {
+/// Fills `buffer` from `offset` on, with zeros past the end: the last unit of a container may be
+/// cut off where only zeros would follow.
+///
+/// # Errors
+/// Nothing of it lies in the medium; those of the medium.
+pub(crate) fn read_padded(
+    medium: &dyn Medium,
+    format: &'static str,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<(), Error> {
+    let size = medium.size();
+    if offset >= size {
+        let reason = format!("data is said to lie here, but the file ends at byte {size}");
+        return Err(Error::Damaged { format, offset, reason });
+    }
+    let there = (size - offset).min(buffer.len() as u64) as usize;
+    let (head, tail) = buffer.split_at_mut(there);
+    tail.fill(0);
+    medium.read_at(offset, head)
+}
+
+impl Medium for [u8] {
     fn size(&self) -> u64 {
         self.len() as u64
     }
@@ -92,6 +156,23 @@ impl Medium for HostFile {
             source,
         })
     }
+
+    fn data_from(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+        if offset >= self.size {
+            return Ok(None);
+        }
+        let start = match seek(&self.file, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(start) if start < self.size => start.max(offset),
+            Ok(_) | Err(Errno::NXIO) => return Ok(None),
+            // Block devices and some file systems do not tell.
+            Err(_) => return Ok(Some(offset..self.size)),
+        };
+        let end = match seek(&self.file, rustix::fs::SeekFrom::Hole(start)) {
+            Ok(end) if end > start => end.min(self.size),
+            _ => self.size,
+        };
+        Ok(Some(start..end))
+    }
 }
 
 /// A part of a medium: one partition of a disk.
@@ -127,5 +208,14 @@ impl Medium for Window<'_> {
         check_range(self.size, offset, buffer.len())?;
         // Both sums are below the size of the medium, checked when the window was made.
         self.medium.read_at(self.start.saturating_add(offset), buffer)
+    }
+
+    fn data_from(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+        if offset >= self.size {
+            return Ok(None);
+        }
+        let found = self.medium.data_from(self.start.saturating_add(offset))?;
+        let within = found.map(|range| range.start - self.start..(range.end - self.start).min(self.size));
+        Ok(within.filter(|range| range.start < range.end))
     }
 }

@@ -41,14 +41,14 @@ fn qcow2(source: &dyn Source, compression: Compression, cluster_size: u32, threa
 }
 
 fn vhd_options(size: u64) -> vhd::Options {
-    vhd::Options { size, id: Uuid::from_u128(7), created: Time::seconds(1_709_213_862) }
+    vhd::Options { size, created: Time::seconds(1_709_213_862) }
 }
 
 fn fixed(source: &dyn Source) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     let mut writer = vhd::Fixed::new(file.reopen().unwrap(), file.path(), &vhd_options(source.size())).unwrap();
     source.write_to(&MemoryContents::default(), &mut writer).unwrap();
-    writer.finish().unwrap();
+    writer.finish(Uuid::from_u128(7)).unwrap();
     file
 }
 
@@ -56,7 +56,7 @@ fn dynamic(source: &dyn Source) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     let mut writer = vhd::Dynamic::new(file.reopen().unwrap(), file.path(), &vhd_options(source.size())).unwrap();
     source.write_to(&MemoryContents::default(), &mut writer).unwrap();
-    writer.finish().unwrap();
+    writer.finish(Uuid::from_u128(7)).unwrap();
     file
 }
 

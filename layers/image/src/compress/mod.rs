@@ -1,6 +1,7 @@
 //! gzip, xz and zstd, on several threads, with bytes that do not depend on their number: the
 //! input is cut at fixed places, and each part is compressed by rules that know nothing of threads.
 
+mod decode;
 mod gzip;
 mod xz;
 mod zst;
@@ -8,6 +9,8 @@ mod zst;
 use std::io::{self, Write};
 
 use crate::Error;
+
+pub use decode::{Compressed, Decoder};
 
 /// A compressed format and how hard to try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,8 +22,14 @@ pub(crate) const L1_ENTRIES_MAX: u64 = (32 << 20) / 8;
 pub(crate) mod incompatible {
     /// Refcounts may be wrong; readers need not care.
     pub(crate) const DIRTY: u64 = 1 << 0;
+    /// QEMU has found the metadata to be damaged.
+    pub(crate) const CORRUPT: u64 = 1 << 1;
+    /// The data lies in another file.
+    pub(crate) const EXTERNAL_DATA: u64 = 1 << 2;
     /// Another compression than zlib is used.
     pub(crate) const COMPRESSION: u64 = 1 << 3;
+    /// L2 entries are twice as long and count parts of clusters.
+    pub(crate) const EXTENDED_L2: u64 = 1 << 4;
 }
 
 /// Compression type (byte 104).
@@ -79,11 +85,9 @@ impl Header {
     /// image of ours cannot mean (backing files, encryption, external data, extended L2).
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, Error> {
         let damaged = |offset, reason: String| Error::Damaged { format: FORMAT, offset, reason };
-        let unsupported = |what: &str| Error::Unsupported {
-            format: FORMAT,
-            what: what.into(),
-            reason: "it is not supported; convert the image with qemu-img first".into(),
-        };
+        let refused =
+            |what: &str, reason: &str| Error::Unsupported { format: FORMAT, what: what.into(), reason: reason.into() };
+        let unsupported = |what: &str| refused(what, "it is not supported; convert the image with qemu-img first");
         let fields = Fields(bytes);
         if fields.u32_be(0) != MAGIC {
             return Err(damaged(0, "the file does not begin with QFI\\xfb".into()));
@@ -93,10 +97,11 @@ impl Header {
             return Err(unsupported(&format!("version {version}")));
         }
         if fields.u64_be(8) != 0 {
-            return Err(unsupported("a backing file"));
+            let reason = "a part of the disk lies in another file; `qemu-img rebase -b \"\" FILE` makes it whole";
+            return Err(refused("a backing file", reason));
         }
         if fields.u32_be(32) != 0 {
-            return Err(unsupported("encryption"));
+            return Err(refused("encryption", "it is not supported; decrypt the image with qemu-img first"));
         }
         let cluster_bits = fields.u32_be(20);
         if !CLUSTER_BITS.contains(&cluster_bits) {
@@ -105,6 +110,16 @@ impl Header {
         let mut compression = COMPRESSION_ZLIB;
         if version == 3 {
             let features = fields.u64_be(72);
+            if features & incompatible::CORRUPT != 0 {
+                let reason = "QEMU has found it to be damaged; `qemu-img check -r all FILE` may repair it";
+                return Err(refused("an image that is marked corrupt", reason));
+            }
+            if features & incompatible::EXTERNAL_DATA != 0 {
+                return Err(unsupported("an external data file"));
+            }
+            if features & incompatible::EXTENDED_L2 != 0 {
+                return Err(unsupported("extended L2 entries (subclusters)"));
+            }
             if features & !(incompatible::DIRTY | incompatible::COMPRESSION) != 0 {
                 return Err(unsupported(&format!("the incompatible feature set {features:#x}")));
             }

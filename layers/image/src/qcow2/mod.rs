@@ -7,5 +7,6 @@ pub(crate) mod format;
 mod read;
 mod write;
 
+pub(crate) use format::MAGIC;
 pub use read::Reader;
 pub use write::{Compression, Options, Writer};

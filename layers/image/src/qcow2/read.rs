@@ -1,6 +1,7 @@
 //! Reads a qcow2 file as the disk inside it. The file may be hostile: memory is bounded by one
 //! L1 table, one L2 table and one cluster, time by the bytes asked for.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use flate2::{Decompress, FlushDecompress};
@@ -9,11 +10,11 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 use super::format::{self, FORMAT, HEADER_BYTES, HEADER_V2_BYTES, Header};
 use crate::Error;
 use crate::bytes::Fields;
-use crate::medium::Medium;
+use crate::medium::{Medium, read_padded};
 
 /// The disk inside a qcow2 file.
-pub struct Reader<'a> {
-    file: &'a dyn Medium,
+pub struct Reader<M> {
+    file: M,
     header: Header,
     l1: Vec<u64>,
     cache: Mutex<Cache>,
@@ -30,13 +31,13 @@ fn damaged(offset: u64, reason: impl Into<String>) -> Error {
     Error::Damaged { format: FORMAT, offset, reason: reason.into() }
 }
 
-impl<'a> Reader<'a> {
+impl<M: Medium> Reader<M> {
     /// Reads the header and the L1 table.
     ///
     /// # Errors
     /// [`Error::Damaged`] for what contradicts the format, [`Error::Unsupported`] for backing
     /// files, encryption and other features that images for handing on do not have.
-    pub fn open(file: &'a dyn Medium) -> Result<Self, Error> {
+    pub fn open(file: M) -> Result<Self, Error> {
         let mut bytes = [0; HEADER_BYTES];
         let length = file.size().min(HEADER_BYTES as u64) as usize;
         if length < HEADER_V2_BYTES {
@@ -50,7 +51,8 @@ impl<'a> Reader<'a> {
             return Err(damaged(40, "the L1 table goes past the end of the file"));
         }
         file.read_at(header.l1_offset, &mut table)?;
-        let l1 = table.chunks_exact(8).map(|entry| Fields(entry).u64_be(0)).collect();
+        let l1: Vec<u64> = table.chunks_exact(8).map(|entry| Fields(entry).u64_be(0)).collect();
+        refuse_shared_tables(&l1)?;
         Ok(Self { file, header, l1, cache: Mutex::default() })
     }
 
@@ -108,7 +110,8 @@ impl<'a> Reader<'a> {
         if !offset.is_multiple_of(self.cluster_size()) {
             return Err(damaged(offset, "a cluster of data does not begin at a cluster"));
         }
-        self.file.read_at(offset.saturating_add(within), buffer)
+        // QEMU cuts the last cluster off where the disk inside ends.
+        read_padded(&self.file, FORMAT, offset.saturating_add(within), buffer)
     }
 
     fn decompress(&self, entry: u64) -> Result<Vec<u8>, Error> {
@@ -137,6 +140,21 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// An L2 table that stands twice would make a small file a disk of any length.
+fn refuse_shared_tables(l1: &[u64]) -> Result<(), Error> {
+    let mut tables: Vec<u64> = l1.iter().map(|entry| entry & format::OFFSET_MASK).filter(|&at| at != 0).collect();
+    tables.sort_unstable();
+    match tables.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(damaged(pair[0], "an L2 table is referred to twice")),
+        None => Ok(()),
+    }
+}
+
+/// Whether an L2 entry stands for anything but zeros.
+fn is_data(entry: u64) -> bool {
+    entry & format::COMPRESSED != 0 || (entry & format::ZERO == 0 && entry & format::OFFSET_MASK != 0)
+}
+
 fn unpack_zstd(packed: &[u8], bytes: &mut [u8]) -> std::io::Result<usize> {
     let mut state = Decoder::new()?;
     let mut input = InBuffer::around(packed);
@@ -150,7 +168,7 @@ fn unpack_zstd(packed: &[u8], bytes: &mut [u8]) -> std::io::Result<usize> {
     }
 }
 
-impl Medium for Reader<'_> {
+impl<M: Medium> Medium for Reader<M> {
     fn size(&self) -> u64 {
         self.header.size
     }
@@ -169,5 +187,30 @@ impl Medium for Reader<'_> {
             (offset, rest) = (offset + count as u64, tail);
         }
         Ok(())
+    }
+    fn data_from(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+        let cluster = self.cluster_size();
+        let per_table = cluster / 8;
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut number, end) = (offset / cluster, self.header.size.div_ceil(cluster));
+        let mut first = None;
+        while number < end {
+            let l1_entry = usize::try_from(number / per_table).ok().and_then(|at| self.l1.get(at)).copied();
+            let has_table = l1_entry.unwrap_or(0) & format::OFFSET_MASK != 0;
+            match (has_table && is_data(self.entry(&mut cache, number)?), first) {
+                (true, None) => first = Some(number),
+                (false, Some(_)) => break,
+                _ => {}
+            }
+            // A table that is missing is passed at once.
+            number = if has_table { number + 1 } else { (number / per_table + 1) * per_table };
+            // One table's worth at a time: the next call goes on.
+            if first.is_some() && number.is_multiple_of(per_table) {
+                break;
+            }
+        }
+        let range =
+            first.map(|first| (first * cluster).max(offset)..number.saturating_mul(cluster).min(self.header.size));
+        Ok(range.filter(|range| range.start < range.end))
     }
 }

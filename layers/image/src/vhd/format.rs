@@ -13,7 +13,7 @@ pub(crate) const FORMAT: &str = "VHD";
 pub const SIZE_UNIT_BYTES: u64 = 1 << 20;
 pub(crate) const SECTOR: u64 = 512;
 /// Length of the footer, in bytes.
-pub(crate) const FOOTER_BYTES: usize = 512;
+pub const FOOTER_BYTES: usize = 512;
 /// Length of the header of a dynamic disk, in bytes.
 pub(crate) const DYNAMIC_HEADER_BYTES: usize = 1024;
 pub(crate) const FOOTER_COOKIE: &[u8; 8] = b"conectix";
@@ -26,7 +26,7 @@ pub(crate) const BLOCK_BYTES: u64 = 2 << 20;
 /// The map says so of a block that is not there ("Block Allocation Table").
 pub(crate) const NO_BLOCK: u32 = u32::MAX;
 /// Largest disk, in bytes: 2040 GiB, where Hyper-V and Azure end.
-pub(crate) const SIZE_MAX: u64 = 2040 << 30;
+pub const SIZE_MAX: u64 = 2040 << 30;
 /// 2000-01-01 00:00 UTC, from which time stamps count, in seconds since 1970.
 const EPOCH: i64 = 946_684_800;
 

@@ -5,6 +5,7 @@ mod format;
 mod read;
 mod write;
 
-pub use format::SIZE_UNIT_BYTES;
+pub(crate) use format::FOOTER_COOKIE;
+pub use format::{FOOTER_BYTES, SIZE_MAX, SIZE_UNIT_BYTES};
 pub use read::Reader;
-pub use write::{Dynamic, Fixed, Options};
+pub use write::{Dynamic, Fixed, Options, fixed_footer};

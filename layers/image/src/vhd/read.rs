@@ -1,6 +1,8 @@
 //! Reads a virtual hard disk as the disk inside it. The file may be hostile: memory is bounded by
 //! the block map, whose length the file's own bounds.
 
+use std::ops::Range;
+
 use super::format::{
     DYNAMIC, DYNAMIC_COOKIE, DYNAMIC_HEADER_BYTES, FIXED, FOOTER_BYTES, FOOTER_COOKIE, FORMAT, NO_BLOCK, SECTOR,
     SIZE_MAX, checksum,
@@ -14,8 +16,8 @@ use crate::medium::Medium;
 const BLOCKS_MAX: u64 = 16 << 20;
 
 /// The disk inside a VHD file.
-pub struct Reader<'a> {
-    file: &'a dyn Medium,
+pub struct Reader<M> {
+    file: M,
     size: u64,
     /// The map of a dynamic disk.
     blocks: Option<Blocks>,
@@ -25,6 +27,13 @@ struct Blocks {
     bytes: u64,
     bitmap_bytes: u64,
     table: Vec<u32>,
+}
+
+impl Blocks {
+    /// The first sector of a block in the file.
+    fn entry(&self, number: u64) -> u32 {
+        usize::try_from(number).ok().and_then(|at| self.table.get(at)).copied().unwrap_or(NO_BLOCK)
+    }
 }
 
 fn damaged(offset: u64, reason: impl Into<String>) -> Error {
@@ -38,13 +47,13 @@ fn is_sound(bytes: &[u8], at: usize) -> bool {
     checksum(&zeroed) == Fields(bytes).u32_be(at)
 }
 
-impl<'a> Reader<'a> {
+impl<M: Medium> Reader<M> {
     /// Reads the footer and, of a dynamic disk, the map.
     ///
     /// # Errors
     /// [`Error::Damaged`] for what contradicts the format, [`Error::Unsupported`] for
     /// differencing disks.
-    pub fn open(file: &'a dyn Medium) -> Result<Self, Error> {
+    pub fn open(file: M) -> Result<Self, Error> {
         let at = file.size().saturating_sub(FOOTER_BYTES as u64);
         let mut footer = [0; FOOTER_BYTES];
         file.read_at(at, &mut footer)?;
@@ -59,7 +68,10 @@ impl<'a> Reader<'a> {
         match fields.u32_be(60) {
             FIXED if size > at => Err(damaged(at + 48, format!("the disk of {size} bytes is longer than the file"))),
             FIXED => Ok(Self { file, size, blocks: None }),
-            DYNAMIC => Ok(Self { file, size, blocks: Some(read_map(file, fields.u64_be(16), size)?) }),
+            DYNAMIC => {
+                let blocks = read_map(&file, fields.u64_be(16), size)?;
+                Ok(Self { file, size, blocks: Some(blocks) })
+            }
             kind => Err(Error::Unsupported {
                 format: FORMAT,
                 what: format!("disk type {kind}"),
@@ -94,7 +106,33 @@ fn read_map(file: &dyn Medium, at: u64, size: u64) -> Result<Blocks, Error> {
     Ok(Blocks { bytes, bitmap_bytes: (bytes / SECTOR).div_ceil(8).next_multiple_of(SECTOR), table })
 }
 
-impl Medium for Reader<'_> {
+impl<M: Medium> Reader<M> {
+    /// Fills `buffer` with bytes of one block that is there.
+    fn read_block(&self, blocks: &Blocks, entry: u32, within: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let block = u64::from(entry) * SECTOR;
+        let first = within / SECTOR;
+        let last = (within + buffer.len() as u64 - 1) / SECTOR;
+        let mut bits = vec![0; (last / 8 - first / 8 + 1) as usize];
+        self.file.read_at(block + first / 8, &mut bits)?;
+        let is_there = |sector: u64| bits[(sector / 8 - first / 8) as usize] & (0x80 >> (sector % 8)) != 0;
+        let (mut within, mut rest) = (within, buffer);
+        while !rest.is_empty() {
+            // Sectors that are there, or are not, at once.
+            let sector = within / SECTOR;
+            let end = (sector + 1..=last).find(|&next| is_there(next) != is_there(sector)).unwrap_or(last + 1);
+            let (head, tail) = rest.split_at_mut(rest.len().min((end * SECTOR - within) as usize));
+            if is_there(sector) {
+                self.file.read_at(block + blocks.bitmap_bytes + within, head)?;
+            } else {
+                head.fill(0);
+            }
+            (within, rest) = (within + head.len() as u64, tail);
+        }
+        Ok(())
+    }
+}
+
+impl<M: Medium> Medium for Reader<M> {
     fn size(&self) -> u64 {
         self.size
     }
@@ -108,29 +146,25 @@ impl Medium for Reader<'_> {
         };
         let (mut offset, mut rest) = (offset, buffer);
         while !rest.is_empty() {
-            // Sector by sector, as the bitmap counts, but whole blocks that are missing at once.
             let within = offset % blocks.bytes;
-            let entry = blocks.table.get((offset / blocks.bytes) as usize).copied().unwrap_or(NO_BLOCK);
-            let count = if entry == NO_BLOCK {
-                rest.len().min((blocks.bytes - within) as usize)
-            } else {
-                rest.len().min((SECTOR - within % SECTOR) as usize)
-            };
-            let (head, tail) = rest.split_at_mut(count);
-            if entry == NO_BLOCK {
-                head.fill(0);
-            } else {
-                let block = u64::from(entry) * SECTOR;
-                let mut bits = [0];
-                self.file.read_at(block + within / SECTOR / 8, &mut bits)?;
-                if bits[0] & (0x80 >> (within / SECTOR % 8)) == 0 {
-                    head.fill(0);
-                } else {
-                    self.file.read_at(block + blocks.bitmap_bytes + within, head)?;
-                }
+            let (head, tail) = rest.split_at_mut(rest.len().min((blocks.bytes - within) as usize));
+            match blocks.entry(offset / blocks.bytes) {
+                NO_BLOCK => head.fill(0),
+                entry => self.read_block(blocks, entry, within, head)?,
             }
-            (offset, rest) = (offset + count as u64, tail);
+            (offset, rest) = (offset + head.len() as u64, tail);
         }
         Ok(())
+    }
+
+    fn data_from(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+        let Some(blocks) = &self.blocks else {
+            let found = self.file.data_from(offset)?;
+            let within = found.map(|range| range.start..range.end.min(self.size));
+            return Ok(within.filter(|range| range.start < range.end));
+        };
+        let end = self.size.div_ceil(blocks.bytes);
+        let first = (offset / blocks.bytes..end).find(|&number| blocks.entry(number) != NO_BLOCK);
+        Ok(first.map(|first| (first * blocks.bytes).max(offset)..((first + 1) * blocks.bytes).min(self.size)))
     }
 }

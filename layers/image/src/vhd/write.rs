@@ -18,8 +18,6 @@ use crate::{Error, Sink};
 pub struct Options {
     /// Size of the disk in bytes; a multiple of [`super::SIZE_UNIT_BYTES`], up to 2040 GiB.
     pub size: u64,
-    /// The disk's identity.
-    pub id: Uuid,
     /// When it was made; times outside 2000 to 2136 are moved to the nearest.
     pub created: Time,
 }
@@ -41,12 +39,12 @@ impl Fixed {
         Ok(Self { raw, options: *options })
     }
 
-    /// Writes what is left and the footer.
+    /// Writes what is left and the footer; `id` is the disk's identity.
     ///
     /// # Errors
     /// Those of the file.
-    pub fn finish(mut self) -> Result<File, Error> {
-        let Options { size, id, created } = self.options;
+    pub fn finish(mut self, id: Uuid) -> Result<File, Error> {
+        let Options { size, created } = self.options;
         self.raw.data(size, &format::footer(size, FIXED, id, created))?;
         self.raw.finish()
     }
@@ -73,6 +71,15 @@ impl Sink for Fixed {
         self.check_end(offset, length)?;
         self.raw.file(offset, file, length)
     }
+}
+
+/// The footer of a fixed disk, for a stream that it ends.
+///
+/// # Errors
+/// A size that the format or Azure refuses.
+pub fn fixed_footer(options: &Options, id: Uuid) -> Result<[u8; FOOTER_BYTES], Error> {
+    format::check_size(options.size)?;
+    Ok(format::footer(options.size, FIXED, id, options.created))
 }
 
 /// Writes a dynamic disk: only the blocks of 2 MiB that hold something.
@@ -107,12 +114,12 @@ impl Dynamic {
         Ok(Self { file, path, options: *options, table, end })
     }
 
-    /// Writes the tables and the footer.
+    /// Writes the tables and the footer; `id` is the disk's identity.
     ///
     /// # Errors
     /// Those of the file.
-    pub fn finish(self) -> Result<File, Error> {
-        let Options { size, id, created } = self.options;
+    pub fn finish(self, id: Uuid) -> Result<File, Error> {
+        let Options { size, created } = self.options;
         let footer = format::footer(size, DYNAMIC, id, created);
         let blocks = u32::try_from(self.table.len()).map_err(|_| Error::Overflow("the number of blocks"))?;
         let mut table: Vec<u8> = self.table.iter().flat_map(|sector| sector.to_be_bytes()).collect();
