@@ -1,6 +1,6 @@
 //! Bytes of file systems and disks.
 //!
-//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]), file systems
+//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]; [`swap`] holds none), file systems
 //! become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`]).
 //! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
@@ -18,6 +18,7 @@ pub mod qcow2;
 pub mod raw;
 pub mod sequential;
 pub mod stream;
+pub mod swap;
 pub mod vhd;
 mod workers;
 
