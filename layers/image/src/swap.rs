@@ -35,11 +35,7 @@ impl Swap {
             |what: String, reason: &str| Error::Unsupported { format: "swap space", what, reason: reason.into() };
         let pages = size / PAGE_BYTES;
         if pages < PAGES_MIN {
-            return Err(Error::TooSmall {
-                what: "swap space".into(),
-                needed: PAGES_MIN * PAGE_BYTES,
-                available: size,
-            });
+            return Err(Error::TooSmall { what: "swap space".into(), needed: PAGES_MIN * PAGE_BYTES, available: size });
         }
         let last_page = u32::try_from(pages - 1)
             .map_err(|_| refuse(format!("a size of {size} bytes"), "its pages are counted in 32 bits"))?;
