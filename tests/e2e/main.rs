@@ -9,6 +9,7 @@ mod fidelity;
 mod machine;
 mod many;
 mod matrix;
+mod partitions;
 mod places;
 mod postgresql;
 mod support;
