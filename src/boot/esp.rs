@@ -6,10 +6,12 @@ use layers::{Contents, Entry, Kind, MemoryContents, Meta, Time, Tree, TreePath};
 use super::{InstalledKernel, kernels};
 use crate::error::{Error, ResultExt};
 
-/// What goes on the EFI system partition.
+/// What goes on the partitions that firmware and boot loader read.
 pub struct Esp {
-    /// Its files.
+    /// Files of the EFI system partition.
     pub tree: Tree,
+    /// Files of the extended boot loader partition, where there is one: kernels and their entries.
+    pub xbootldr: Option<Tree>,
     /// The generated ones among them.
     pub generated: MemoryContents,
 }
@@ -28,6 +30,8 @@ pub struct Boot<'a> {
     pub token: &'a str,
     /// The kernel's command line.
     pub cmdline: &'a str,
+    /// Whether there is an extended boot loader partition.
+    pub xbootldr: bool,
     /// Time of every file, seconds since the epoch.
     pub epoch: i64,
 }
@@ -37,7 +41,8 @@ pub struct Boot<'a> {
 /// # Errors
 /// The image has no kernel, no initial ramdisk or no boot loader.
 pub fn esp(tree: &Tree, contents: &dyn Contents, boot: &Boot<'_>) -> Result<Esp, Error> {
-    let mut esp = Esp { tree: Tree::default(), generated: MemoryContents::default() };
+    let xbootldr = boot.xbootldr.then(Tree::default);
+    let mut esp = Esp { tree: Tree::default(), xbootldr, generated: MemoryContents::default() };
     let found = kernels(tree, boot.kernel, boot.initrd);
     if found.is_empty() {
         return Err(Error::build(format!("failed to find a kernel in the image at /{}", boot.kernel))
@@ -51,10 +56,11 @@ pub fn esp(tree: &Tree, contents: &dyn Contents, boot: &Boot<'_>) -> Result<Esp,
         Error::build(format!("failed to find the boot loader in the image at {}", boot.loader))
             .hint("add the package that has it (systemd-boot) to customizations.packages.install")
     })?;
-    esp.put(&format!("EFI/BOOT/BOOT{upper}.EFI"), loader.clone(), boot.epoch)?;
-    esp.put(&format!("EFI/systemd/systemd-boot{}.efi", boot.efi_suffix), loader, boot.epoch)?;
+    put(&mut esp.tree, &format!("EFI/BOOT/BOOT{upper}.EFI"), loader.clone(), boot.epoch)?;
+    put(&mut esp.tree, &format!("EFI/systemd/systemd-boot{}.efi", boot.efi_suffix), loader, boot.epoch)?;
     // No timeout would make another kernel unreachable; 3 seconds is what people expect.
-    esp.text("loader/loader.conf", "timeout 3\nconsole-mode keep\n", boot.epoch)?;
+    let settings = esp.generated.add("timeout 3\nconsole-mode keep\n");
+    put(&mut esp.tree, "loader/loader.conf", Kind::File(settings), boot.epoch)?;
     esp.text("loader/entries.srel", "type1\n", boot.epoch)?;
     let release = os_release(tree, contents)?;
     for kernel in &found {
@@ -64,13 +70,10 @@ pub fn esp(tree: &Tree, contents: &dyn Contents, boot: &Boot<'_>) -> Result<Esp,
 }
 
 impl Esp {
+    /// Puts a file where kernels and their entries are looked for (Boot Loader Specification,
+    /// "$BOOT").
     fn put(&mut self, path: &str, kind: Kind, epoch: i64) -> Result<(), Error> {
-        let path = TreePath::new(path).to("name a file of the EFI system partition")?;
-        let meta = Meta::root_owned(0o755, Time::seconds(epoch));
-        if let Some(parent) = path.parent() {
-            self.tree.create_directories(&parent, &meta).to("lay out the EFI system partition")?;
-        }
-        self.tree.insert(path, Entry { kind, meta }).to("lay out the EFI system partition")
+        put(self.xbootldr.as_mut().unwrap_or(&mut self.tree), path, kind, epoch)
     }
 
     fn text(&mut self, path: &str, text: &str, epoch: i64) -> Result<(), Error> {
@@ -98,6 +101,28 @@ impl Esp {
         );
         self.text(&format!("loader/entries/{token}-{release}.conf"), &text, boot.epoch)
     }
+}
+
+fn put(tree: &mut Tree, path: &str, kind: Kind, epoch: i64) -> Result<(), Error> {
+    let path = TreePath::new(path).to("name a file for the boot loader")?;
+    let meta = Meta::root_owned(0o755, Time::seconds(epoch));
+    if let Some(parent) = path.parent() {
+        tree.create_directories(&parent, &meta).to("lay out the files of the boot loader")?;
+    }
+    tree.insert(path, Entry { kind, meta }).to("lay out the files of the boot loader")
+}
+
+/// Lays what a boot partition holds over what the image has at its mount point.
+///
+/// # Errors
+/// A file is where a directory must be.
+pub fn lay_over(below: &mut Tree, over: &Tree) -> Result<(), Error> {
+    for (path, entry) in over.iter() {
+        if !(entry.is_directory() && below.get(path).is_some_and(Entry::is_directory)) {
+            below.insert(path.clone(), entry.clone()).to("lay out the files of the boot loader")?;
+        }
+    }
+    Ok(())
 }
 
 fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
@@ -151,6 +176,7 @@ mod tests {
             initrd: "/boot/initrd.img-{release}",
             token: "debian",
             cmdline: "root=UUID=1 ro",
+            xbootldr: false,
             epoch: 1,
         }
     }
@@ -166,10 +192,11 @@ mod tests {
             tree.insert(at, Entry::file(contents.add(name), meta.clone())).unwrap();
         }
         let made = esp(&tree, &contents, &boot()).unwrap();
-        let files: Vec<String> =
-            made.tree.iter().filter(|(_, e)| !e.is_directory()).map(|(p, _)| p.to_string()).collect();
+        let files = |tree: &Tree| -> Vec<String> {
+            tree.iter().filter(|(_, e)| !e.is_directory()).map(|(p, _)| p.to_string()).collect()
+        };
         assert_eq!(
-            files,
+            files(&made.tree),
             [
                 "/EFI/BOOT/BOOTX64.EFI",
                 "/EFI/systemd/systemd-bootx64.efi",
@@ -178,6 +205,21 @@ mod tests {
                 "/loader/entries/debian-6.1.conf",
                 "/loader/entries.srel",
                 "/loader/loader.conf",
+            ]
+        );
+        // With a second partition, the loader and its settings stay, and kernels go there.
+        let split = esp(&tree, &contents, &Boot { xbootldr: true, ..boot() }).unwrap();
+        assert_eq!(
+            files(&split.tree),
+            ["/EFI/BOOT/BOOTX64.EFI", "/EFI/systemd/systemd-bootx64.efi", "/loader/loader.conf"]
+        );
+        assert_eq!(
+            files(&split.xbootldr.unwrap()),
+            [
+                "/debian/6.1/initrd.img-6.1",
+                "/debian/6.1/linux",
+                "/loader/entries/debian-6.1.conf",
+                "/loader/entries.srel"
             ]
         );
         tree.remove(&path("boot/initrd.img-6.1"));

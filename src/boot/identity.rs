@@ -1,9 +1,10 @@
 //! Identifiers of the disk and its file systems, from a seed: the same spec gives the same ones.
 
-use layers::{Key, KeyBuilder};
+use layers::{Key, KeyBuilder, TreePath};
 use uuid::Uuid;
 
 use crate::spec::ResolvedSpec;
+use crate::spec::resolved::{Filesystem, Partition};
 
 /// Where every identifier of an image comes from.
 ///
@@ -25,7 +26,8 @@ impl Identity {
             .field("os version", spec.os_version.to_string())
             .field("architecture", spec.architecture.to_string())
             .field("hostname", spec.hostname.to_string())
-            .field("disk", spec.disk.size.to_le_bytes())
+            // None of its own where it is as small as its partitions.
+            .field("disk", spec.disk.size.unwrap_or(0).to_le_bytes())
             .finish();
         Self { seed }
     }
@@ -58,9 +60,33 @@ impl Identity {
         self.uuid("root file system")
     }
 
-    /// The ESP's volume id as `blkid` and fstab spell it: `1234-ABCD`.
-    pub fn esp_text(&self) -> String {
-        let id = self.volume_id("esp");
+    /// UUID of a partition (GPT).
+    pub fn partition(&self, partition: &Partition) -> Uuid {
+        self.uuid(&format!("partition {}", partition.id))
+    }
+
+    /// UUID of the file system or swap space in a partition; FAT has none.
+    pub fn file_system(&self, partition: &Partition) -> Uuid {
+        match partition.mount.as_ref().is_some_and(TreePath::is_root) {
+            true => self.root_file_system(),
+            false => self.uuid(&format!("file system {}", partition.id)),
+        }
+    }
+
+    /// Seed of the hashes of directories in a partition's file system.
+    pub fn hash_seed(&self, partition: &Partition) -> Uuid {
+        match partition.mount.as_ref().is_some_and(TreePath::is_root) {
+            true => self.uuid("hash seed of the root file system"),
+            false => self.uuid(&format!("hash seed {}", partition.id)),
+        }
+    }
+
+    /// What lies in a partition as `blkid` and fstab name it after `UUID=`; `1234-ABCD` for FAT.
+    pub fn source(&self, partition: &Partition) -> String {
+        if partition.filesystem != Filesystem::Vfat {
+            return self.file_system(partition).to_string();
+        }
+        let id = self.volume_id(&partition.id);
         format!("{:04X}-{:04X}", id >> 16, id & 0xffff)
     }
 }

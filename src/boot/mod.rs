@@ -6,7 +6,7 @@
 mod esp;
 mod identity;
 
-pub use esp::{Boot, Esp, esp};
+pub use esp::{Boot, Esp, esp, lay_over};
 pub use identity::Identity;
 
 use layers::{Entry, Tree, TreePath};

@@ -6,6 +6,7 @@
 mod accounts;
 mod files;
 mod first_boot;
+mod mounts;
 mod network;
 mod scripts;
 mod services;
@@ -14,7 +15,6 @@ mod trace;
 mod users;
 
 pub use accounts::{Accounts, read_bytes, read_text};
-pub use settings::ESP_MOUNT;
 
 use layers::{Key, KeyBuilder, Stack};
 use providers::distro::VolatilePath;
@@ -129,7 +129,8 @@ fn write_settings(
 ) -> Result<(), Error> {
     lay(cx, stack, "write settings", |stack, draft| {
         settings::write(spec, draft, stack.tree())?;
-        settings::write_boot(spec, surroundings.identity, surroundings.cmdline, surroundings.token, draft)?;
+        settings::write_boot(spec, surroundings.cmdline, surroundings.token, draft)?;
+        mounts::write(spec, surroundings.identity, draft)?;
         first_boot::write(draft, stack.tree())?;
         users::files(spec, &Accounts::read(stack)?, draft)
     })

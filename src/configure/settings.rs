@@ -1,15 +1,12 @@
-//! Hostname, locale, time zone, network, file systems table, boot settings: plain files.
+//! Hostname, locale, time zone, network, boot settings: plain files.
 
 use layers::TreePath;
 
 use super::network::network_file;
-use crate::boot::Identity;
 use crate::draft::Draft;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
-
-/// Where the EFI system partition is mounted (`bootctl` and `kernel-install` look there).
-pub const ESP_MOUNT: &str = "boot/efi";
+use crate::spec::resolved::{Bootloader, PartitionRole};
 
 /// Writes what the spec says of the system into a draft.
 ///
@@ -66,35 +63,22 @@ fn time_zone(spec: &ResolvedSpec, draft: &mut Draft<'_>, tree: &layers::Tree) ->
     draft.file("etc/timezone", format!("{zone}\n"), draft.root_owned(0o644))
 }
 
-/// Writes what depends on the identity of the disk: the table of file systems, the command line
-/// that later kernels get, the name under which kernel-install files them.
+/// Writes what kernels to come need: their command line, the name under which kernel-install(8) files
+/// them, and where.
 ///
 /// # Errors
 /// Paths blocked by something else.
-pub fn write_boot(
-    spec: &ResolvedSpec,
-    identity: &Identity,
-    cmdline: &str,
-    token: &str,
-    draft: &mut Draft<'_>,
-) -> Result<(), Error> {
-    let plain = draft.root_owned(0o644);
-    let root = identity.root_file_system();
-    let mut table = format!(
-        "# <file system> <mount point> <type> <options> <dump> <pass>\n\
-         UUID={root} / ext4 errors=remount-ro,x-systemd.growfs 0 1\n"
-    );
-    if spec.bootloader != crate::spec::resolved::Bootloader::None {
-        table.push_str(&format!("UUID={} /{ESP_MOUNT} vfat umask=0077 0 2\n", identity.esp_text()));
-        draft.ensure_directory(&path(ESP_MOUNT)?, draft.root_owned(0o755))?;
-        draft.file("etc/kernel/cmdline", format!("{cmdline}\n"), plain.clone())?;
-        draft.file("etc/kernel/entry-token", format!("{token}\n"), plain.clone())?;
-        // systemd-repart grows the partition, x-systemd.growfs the file system in it.
-        draft.file(
-            "etc/repart.d/50-root.conf",
-            "# Grows the root partition to the end of the disk.\n[Partition]\nType=root\n",
-            plain.clone(),
-        )?;
+pub fn write_boot(spec: &ResolvedSpec, cmdline: &str, token: &str, draft: &mut Draft<'_>) -> Result<(), Error> {
+    if spec.bootloader == Bootloader::None {
+        return Ok(());
     }
-    draft.file("etc/fstab", table, plain)
+    let plain = draft.root_owned(0o644);
+    draft.file("etc/kernel/cmdline", format!("{cmdline}\n"), plain.clone())?;
+    draft.file("etc/kernel/entry-token", format!("{token}\n"), plain.clone())?;
+    // By itself it looks for XBOOTLDR at /boot only.
+    let beside = spec.partitions().find(|partition| partition.role == PartitionRole::Xbootldr);
+    if let Some(mount) = beside.and_then(|partition| partition.mount.as_ref()) {
+        draft.file("etc/kernel/install.conf", format!("layout=bls\nBOOT_ROOT={mount}\n"), plain)?;
+    }
+    Ok(())
 }

@@ -1,19 +1,38 @@
-//! The graph of a disk: EFI system partition and root file system, each made of a tree.
+//! The graph of a disk: its partitions, each made of a tree or of nothing.
 
-use image::disk::{Disk, Layout, Partition, PartitionSize, layout, types};
+use image::Source;
+use image::disk::{Disk, Layout, Partition as OnDisk, PartitionSize as Wish, attributes, layout, types};
+use image::swap::Swap;
 use image::{ext4, fat};
 use layers::{Content, Contents, Error as LayersError, Time, Tree};
 use providers::distro::Distro;
 
-use crate::boot::{Esp, Identity};
+use super::shortage::{self, Need};
+use crate::boot::Identity;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
+use crate::spec::resolved::{Filesystem, Partition, PartitionRole, PartitionSize};
+use crate::spec::space::{ALIGNMENT_BYTES, share};
 
-/// The file systems of a disk, every position settled.
-pub struct Volumes {
-    esp: Option<fat::Plan>,
-    root: ext4::Plan,
+/// What a file system "as small as fits" has beyond the least size that holds its files: a tenth of
+/// it.
+const MARGIN_SHARE: u64 = 10;
+/// At least so many bytes: the first boot alone writes a journal of 8 MiB for the system and one for
+/// each user that logs in, beside keys and lists of packages.
+const MARGIN_BYTES_MIN: u64 = 32 << 20;
+
+/// The contents of a disk, every position settled.
+pub struct Volumes<'a> {
+    partitions: Vec<(&'a Partition, Volume)>,
     layout: Layout,
+}
+
+/// What lies in a partition.
+enum Volume {
+    Ext4(Box<ext4::Plan>),
+    Fat(Box<fat::Plan>),
+    Swap(Swap),
+    Nothing,
 }
 
 /// Contents of an image and of what was generated beside it.
@@ -35,104 +54,197 @@ impl Contents for Both<'_> {
     }
 }
 
+/// What the file systems of an image have in common.
+pub struct Making<'a> {
+    /// The distribution: what its file systems are like.
+    pub distro: &'a Distro,
+    /// Where identifiers come from.
+    pub identity: &'a Identity,
+    /// Time of creation, seconds since the epoch.
+    pub epoch: i64,
+}
+
+/// A partition with the tree that lies in it.
+pub struct Part<'a> {
+    /// As the spec has it.
+    pub partition: &'a Partition,
+    /// Empty for one that holds no files.
+    pub tree: Tree,
+}
+
 /// Lays out the disk of a spec and settles its file systems.
 ///
 /// # Errors
-/// The tree does not fit: by how much, and what to change.
-pub fn plan(
+/// The trees do not fit: what, by how much, and what to change.
+pub fn plan<'a>(spec: &ResolvedSpec, making: &Making<'_>, parts: &[Part<'a>]) -> Result<Volumes<'a>, Error> {
+    let mut wishes = Vec::with_capacity(parts.len());
+    for part in parts {
+        wishes.push(match part.partition.size {
+            PartitionSize::Bytes(bytes) => Wish::Bytes(bytes.0),
+            PartitionSize::Percent(percent) => {
+                let units = spec.disk.size.unwrap_or(0) / ALIGNMENT_BYTES;
+                Wish::Bytes(share(units, percent).saturating_mul(ALIGNMENT_BYTES))
+            }
+            PartitionSize::Rest => Wish::Rest { at_least: 1 },
+            PartitionSize::Fit => Wish::Bytes(making.as_small_as_fits(part)?),
+        });
+    }
+    let layout = match layout(spec.disk.size, &wishes) {
+        Ok(layout) => layout,
+        Err(image::Error::TooSmall { .. }) => return Err(too_small(spec, making, parts, &wishes, None)),
+        Err(error) => return Err(Error::build("failed to lay out the disk").caused_by(error)),
+    };
+    let mut partitions = Vec::with_capacity(parts.len());
+    let mut fits = true;
+    for (part, extent) in parts.iter().zip(&layout.partitions) {
+        match making.volume(part, extent.start, extent.size) {
+            Ok(volume) => partitions.push((part.partition, volume)),
+            Err(image::Error::TooSmall { .. }) => fits = false,
+            Err(error) => return Err(unwritable(part.partition, error)),
+        }
+    }
+    if fits { Ok(Volumes { partitions, layout }) } else { Err(too_small(spec, making, parts, &wishes, Some(&layout))) }
+}
+
+fn unwritable(partition: &Partition, error: image::Error) -> Error {
+    Error::build(format!("failed to make the file system of the partition '{}'", partition.id)).caused_by(error)
+}
+
+/// What every partition needs, in the words of an error.
+fn too_small(
     spec: &ResolvedSpec,
-    distro: &Distro,
-    identity: &Identity,
-    tree: &Tree,
-    esp: Option<&Esp>,
-    epoch: i64,
-) -> Result<Volumes, Error> {
-    let mut wishes = Vec::new();
-    if esp.is_some() {
-        wishes.push(PartitionSize::Bytes(spec.disk.esp_size));
+    making: &Making<'_>,
+    parts: &[Part<'_>],
+    wishes: &[Wish],
+    layout: Option<&Layout>,
+) -> Error {
+    let mut needs = Vec::with_capacity(parts.len());
+    for (number, (part, wish)) in parts.iter().zip(wishes).enumerate() {
+        let given = layout.and_then(|layout| layout.partitions.get(number)).map(|extent| extent.size);
+        // What a partition has may do; where it does not, larger sizes count, not smaller ones of
+        // another class of block sizes.
+        let written = match (part.partition.size, wish) {
+            (PartitionSize::Bytes(_) | PartitionSize::Fit, Wish::Bytes(bytes)) => *bytes,
+            _ => 0,
+        };
+        let least = match given.map(|size| (size, making.least(part, size))) {
+            Some((size, Ok(least))) if least > size => Ok(least),
+            _ => making.least(part, written),
+        };
+        match least {
+            Ok(least) => needs.push(Need {
+                partition: part.partition,
+                least,
+                given: given.or(Some(written).filter(|&bytes| bytes > 0)),
+            }),
+            Err(error) => return unwritable(part.partition, error),
+        }
     }
-    wishes.push(match spec.disk.root_size {
-        Some(size) => PartitionSize::Bytes(size),
-        None => PartitionSize::Rest { at_least: 1 },
-    });
-    let layout = layout(Some(spec.disk.size), &wishes).map_err(too_small)?;
-    let root_size = layout.partitions.last().map_or(0, |extent| extent.size);
-    let created = Time::seconds(epoch);
-    let features: Vec<&str> = distro.ext4.features.iter().map(String::as_str).collect();
-    let options = ext4::Options {
-        label: spec.disk.root_label.as_bytes().to_vec(),
-        features: ext4::Features::parse(&features.join(",")).to("read the provider's ext4 features")?,
-        inode_size: distro.ext4.inode_size,
-        ..ext4::Options::new(
-            root_size,
-            identity.root_file_system().into_bytes(),
-            identity.uuid("hash seed of the root file system").into_bytes(),
-            created,
-        )
-    };
-    let root = ext4::plan(tree, &options).map_err(too_small)?;
-    let esp = match esp {
-        None => None,
-        Some(esp) => {
-            let options = fat::Options {
-                kind: fat::Wish::Kind(fat::Kind::Fat32),
-                volume_id: identity.volume_id("esp"),
-                label: "ESP".into(),
-                created,
-                // 1 MiB in sectors of 512 bytes.
-                hidden_sectors: 2048,
-                ..fat::Options::new(spec.disk.esp_size)
+    shortage::error(spec.disk.size, &needs)
+}
+
+impl Making<'_> {
+    fn created(&self) -> Time {
+        Time::seconds(self.epoch)
+    }
+
+    fn ext4(&self, partition: &Partition, size: u64) -> Result<ext4::Options, image::Error> {
+        let features: Vec<&str> = self.distro.ext4.features.iter().map(String::as_str).collect();
+        Ok(ext4::Options {
+            label: partition.label.as_bytes().to_vec(),
+            features: ext4::Features::parse(&features.join(","))?,
+            inode_size: self.distro.ext4.inode_size,
+            ..ext4::Options::new(
+                size,
+                self.identity.file_system(partition).into_bytes(),
+                self.identity.hash_seed(partition).into_bytes(),
+                self.created(),
+            )
+        })
+    }
+
+    fn fat(&self, partition: &Partition, start: u64, size: u64) -> fat::Options {
+        let kind = match partition.role {
+            PartitionRole::Esp | PartitionRole::Xbootldr => fat::Wish::Kind(fat::Kind::Fat32),
+            _ => fat::Wish::Auto,
+        };
+        fat::Options {
+            kind,
+            volume_id: self.identity.volume_id(&partition.id),
+            label: partition.label.clone(),
+            created: self.created(),
+            // The field has 32 bits; boot code of partitions behind 2 TiB does not exist.
+            hidden_sectors: u32::try_from(start / image::disk::SECTOR_BYTES).unwrap_or(0),
+            ..fat::Options::new(size)
+        }
+    }
+
+    fn volume(&self, part: &Part<'_>, start: u64, size: u64) -> Result<Volume, image::Error> {
+        let partition = part.partition;
+        Ok(match partition.filesystem {
+            Filesystem::Ext4 => Volume::Ext4(Box::new(ext4::plan(&part.tree, &self.ext4(partition, size)?)?)),
+            Filesystem::Vfat => Volume::Fat(Box::new(fat::plan(&part.tree, &self.fat(partition, start, size))?)),
+            Filesystem::Swap => {
+                let uuid = self.identity.file_system(partition).into_bytes();
+                Volume::Swap(Swap::new(size, uuid, partition.label.as_bytes())?)
+            }
+            Filesystem::None => Volume::Nothing,
+        })
+    }
+
+    /// The least size of a partition, at least `from`, that holds its files: bytes, in whole units.
+    fn least(&self, part: &Part<'_>, from: u64) -> Result<u64, image::Error> {
+        let unit = |bytes: u64| bytes.div_ceil(ALIGNMENT_BYTES).max(1).saturating_mul(ALIGNMENT_BYTES);
+        let mut size = unit(from);
+        loop {
+            let least = match part.partition.filesystem {
+                Filesystem::Ext4 => ext4::minimum_size_from(&part.tree, &self.ext4(part.partition, size)?, size)?,
+                Filesystem::Vfat => fat::minimum_size_from(&part.tree, &self.fat(part.partition, 0, size), size)?,
+                Filesystem::Swap | Filesystem::None => size,
             };
-            Some(fat::plan(&esp.tree, &options).map_err(too_small)?)
+            // A whole unit may be of another class than the least size is, and then not suffice.
+            if least <= size {
+                return Ok(size);
+            }
+            size = unit(least);
         }
-    };
-    Ok(Volumes { esp, root, layout })
-}
+    }
 
-fn too_small(error: image::Error) -> Error {
-    let hint = "raise disk.size (or the size of a partition in disk.partitions) in the spec, or install less";
-    match error {
-        image::Error::TooSmall { .. } => {
-            Error::build("Insufficient disk space in the image").caused_by(error).hint(hint)
-        }
-        other => Error::build("failed to lay out the disk").caused_by(other),
+    /// See [`MARGIN_SHARE`].
+    fn as_small_as_fits(&self, part: &Part<'_>) -> Result<u64, Error> {
+        let size = self.least(part, 0).and_then(|least| {
+            let margin = (least / MARGIN_SHARE).max(MARGIN_BYTES_MIN);
+            self.least(part, least.saturating_add(margin))
+        });
+        size.map_err(|error| unwritable(part.partition, error))
     }
 }
 
-impl Volumes {
+impl Volumes<'_> {
     /// The whole disk, ready to be written.
     ///
     /// # Errors
     /// An architecture without a partition type.
     pub fn disk(&self, identity: &Identity, root_type: &str) -> Result<Disk<'_>, Error> {
-        let root_type = types::by_name(root_type)
-            .ok_or_else(|| Error::build(format!("failed to find the partition type '{root_type}'")))?;
-        let mut partitions = Vec::new();
-        let mut extents = self.layout.partitions.iter();
-        // The root's extent is the first one of a disk without an ESP.
-        if let Some(esp) = &self.esp
-            && let Some(extent) = extents.next()
-        {
-            partitions.push(Partition {
+        let mut partitions = Vec::with_capacity(self.partitions.len());
+        for ((partition, volume), extent) in self.partitions.iter().zip(&self.layout.partitions) {
+            let type_guid = partition
+                .type_guid
+                .or_else(|| types::by_name(root_type))
+                .ok_or_else(|| Error::build(format!("failed to find the partition type '{root_type}'")))?;
+            partitions.push(OnDisk {
                 start: extent.start,
                 size: extent.size,
-                type_guid: types::ESP,
-                guid: identity.uuid("partition esp"),
-                name: "esp".into(),
-                attributes: 0,
-                content: Some(esp),
-            });
-        }
-        if let Some(extent) = extents.next() {
-            partitions.push(Partition {
-                start: extent.start,
-                size: extent.size,
-                type_guid: root_type,
-                guid: identity.uuid("partition root"),
-                name: "root".into(),
-                // Grown by systemd-repart at boot (Discoverable Partitions Specification, flag 59).
-                attributes: 1 << 59,
-                content: Some(&self.root),
+                type_guid,
+                guid: identity.partition(partition),
+                name: partition.name.clone(),
+                attributes: if partition.grow { attributes::GROW_FILE_SYSTEM } else { 0 },
+                content: match volume {
+                    Volume::Ext4(plan) => Some(plan.as_ref() as &dyn Source),
+                    Volume::Fat(plan) => Some(plan.as_ref()),
+                    Volume::Swap(swap) => Some(swap),
+                    Volume::Nothing => None,
+                },
             });
         }
         Disk::new(self.layout.size, identity.disk(), partitions).to("lay out the disk")

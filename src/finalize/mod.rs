@@ -2,9 +2,13 @@
 
 pub mod cache;
 pub mod disk;
+#[cfg(test)]
+mod disk_tests;
+pub mod divide;
 pub mod documents;
 pub mod output;
 pub mod passes;
+mod shortage;
 mod target;
 
 pub use disk::Both;

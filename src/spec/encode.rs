@@ -7,8 +7,8 @@
 use layers::KeyBuilder;
 
 use super::resolved::{
-    CopiedFile, DebconfAnswer, Interface, Owner, Repository, RepositoryKey, ResolvedSpec, Script, SourceKind, Stage,
-    Sudo, User,
+    CopiedFile, DebconfAnswer, Disk, Interface, Owner, Partition, Repository, RepositoryKey, ResolvedSpec, Script,
+    SourceKind, Stage, Sudo, User,
 };
 use super::scalar::Principal;
 
@@ -43,6 +43,19 @@ impl Encoder {
     fn each<T>(self, label: &str, values: &[T], write: impl Fn(Self, &T) -> Self) -> Self {
         let start = self.number(label, values.len() as u64);
         values.iter().fold(start, write)
+    }
+
+    /// A disk of an ESP and a root is written in the form that it had before there were others, so
+    /// that the manifest of such an image stays the same.
+    fn disk(self, disk: &Disk) -> Self {
+        if let (Some(size), Some((esp, root, label))) = (disk.size, disk.as_esp_and_root()) {
+            return self
+                .number("disk size", size)
+                .number("esp size", esp)
+                .option("root size", root.map(u64::to_le_bytes))
+                .put("root label", label);
+        }
+        self.option("size of the disk", disk.size.map(u64::to_le_bytes)).each("partitions", &disk.partitions, partition)
     }
 
     fn finish(self) -> [u8; 32] {
@@ -87,10 +100,7 @@ impl ResolvedSpec {
             .option("kernel version", self.kernel.version.as_ref().map(|v| v.as_str()))
             .texts("cmdline", &self.kernel.cmdline)
             .put("bootloader", self.bootloader.as_str())
-            .number("disk size", self.disk.size)
-            .number("esp size", self.disk.esp_size)
-            .option("root size", self.disk.root_size.map(u64::to_le_bytes))
-            .put("root label", &self.disk.root_label)
+            .disk(&self.disk)
             .each("repositories", &self.repositories, repository)
             .texts("install", self.packages.install.iter().map(|v| v.as_str()))
             .texts("remove", self.packages.remove.iter().map(|v| v.as_str()))
@@ -104,6 +114,20 @@ impl ResolvedSpec {
             .number("build network", u64::from(self.build_network))
             .finish()
     }
+}
+
+fn partition(encoder: Encoder, partition: &Partition) -> Encoder {
+    encoder
+        .put("partition", &partition.id)
+        .option("type", partition.type_guid.map(uuid::Uuid::into_bytes))
+        .put("role", partition.role.word())
+        .put("name", &partition.name)
+        .put("size", partition.size.to_string())
+        .put("file system", partition.filesystem.as_str())
+        .put("label", &partition.label)
+        .option("mount point", partition.mount.as_ref().map(layers::TreePath::as_bytes))
+        .put("options", &partition.options)
+        .number("grow", u64::from(partition.grow))
 }
 
 impl CopiedFile {

@@ -1,4 +1,5 @@
-//! Tree to tree. One thing is done yet: the short form becomes the long one.
+//! Tree to tree. Two things are done yet: the short form becomes the long one, and keys of partitions
+//! that other tools spell in another way become ours.
 //!
 //! The short form is `{"distro", "version", "arch", "packages", "immutable", "output", "kernel"}`.
 //! Its nodes move and keep their places, so that whatever is found wrong in them later is shown
@@ -12,11 +13,44 @@ const SHORT_FORM_MARK: &str = "distro";
 /// Every key of the short form.
 const SHORT_FORM_KEYS: &[&str] = &["name", "distro", "version", "arch", "packages", "immutable", "output", "kernel"];
 
+/// Keys of a partition as other tools spell them (osbuild, systemd-repart, kickstart), and as we do.
+const PARTITION_KEYS: &[(&str, &str)] = &[
+    ("mountpoint", "mount"),
+    ("mount_point", "mount"),
+    ("fs_type", "filesystem"),
+    ("fstype", "filesystem"),
+    ("format", "filesystem"),
+];
+
 /// Runs every pass over the tree.
 pub fn lower(document: Node, problems: &mut Problems) -> Node {
-    match document.get(SHORT_FORM_MARK) {
+    let mut document = match document.get(SHORT_FORM_MARK) {
         Some(_) if document.get("image").is_none() => long_form(document, problems),
         _ => document,
+    };
+    if let Some(Value::List(partitions)) = below(&mut document, &["disk", "partitions"]).map(|node| &mut node.value) {
+        partitions.iter_mut().for_each(our_keys);
+    }
+    document
+}
+
+/// The value below a chain of keys, to be changed.
+fn below<'a>(node: &'a mut Node, path: &[&str]) -> Option<&'a mut Node> {
+    path.iter().try_fold(node, |node, name| match &mut node.value {
+        Value::Map(entries) => entries.iter_mut().find(|(key, _)| key.text == *name).map(|(_, value)| value),
+        _ => None,
+    })
+}
+
+/// Spells the keys of a partition as we do; one that stands beside ours stays, and is unknown.
+fn our_keys(partition: &mut Node) {
+    for (theirs, ours) in PARTITION_KEYS {
+        if partition.get(ours).is_none()
+            && let Value::Map(entries) = &mut partition.value
+            && let Some((key, _)) = entries.iter_mut().find(|(key, _)| key.text == *theirs)
+        {
+            key.text = (*ours).to_owned();
+        }
     }
 }
 

@@ -13,20 +13,24 @@ pub mod decode;
 pub mod load;
 pub mod lower;
 pub mod names;
+pub mod partition;
 pub mod problem;
 pub mod read;
 pub mod resolve;
 pub mod resolved;
 pub mod scalar;
 pub mod schema;
+pub mod space;
 pub mod tree;
 pub mod typed;
 pub mod written;
 
 mod copied;
 pub(crate) mod customized;
+mod disk;
 mod encode;
 mod keys;
+mod possible;
 mod unsupported;
 
 pub use load::{load, load_resolved, parse, resolve_text};
@@ -35,5 +39,7 @@ pub use resolve::{KnownProviders, Surroundings, resolve};
 pub use resolved::ResolvedSpec;
 pub use typed::Spec;
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod tests;

@@ -8,29 +8,9 @@ use super::choice::{Architecture, Bootloader, Compression, Format, Stage, Varian
 use super::decode::Located;
 use super::names::{FromText, Hostname, Locale, OsName, PackageName, Timezone, UnitName};
 use super::problem::{Problem, Problems};
-use super::resolved::{self, Caches, Disk, Kernel, ResolvedSpec};
-use super::tree::Span;
-use super::typed::{PartitionRole, Spec};
-use super::written::PartitionSize;
-use super::{customized, keys};
-
-/// Default size of a disk in bytes. Sparse, and the root grows on the first boot; as large as what
-/// peers write for a minimal image (facts on default layouts).
-const DISK_BYTES_DEFAULT: u64 = 6 << 30;
-/// Default size of the EFI system partition in bytes: room for three kernels with their initrds
-/// (kernel-install keeps them there).
-const ESP_BYTES_DEFAULT: u64 = 512 << 20;
-/// Smallest EFI system partition in bytes: below 33 MiB FAT32 is not allowed, because it needs
-/// 65,525 clusters (Microsoft FAT specification, section 3.5).
-const ESP_BYTES_MIN: u64 = 34 << 20;
-/// Largest disk in bytes: the largest root that ext4 gets from us.
-const DISK_BYTES_MAX: u64 = 16 << 40;
-/// What partitions are aligned to, in bytes; as every partitioning tool does it.
-const ALIGNMENT_BYTES: u64 = 1 << 20;
-/// Longest label of a root file system in bytes (ext4 `s_volume_name`).
-const LABEL_BYTES_MAX: usize = 16;
-/// Default label of the root file system.
-const ROOT_LABEL_DEFAULT: &str = "root";
+use super::resolved::{self, Caches, Kernel, ResolvedSpec};
+use super::typed::Spec;
+use super::{customized, disk, keys};
 
 /// The providers there are, each with the releases it knows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -71,17 +51,18 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
     let bootloader = bootloader(spec, problems);
     let destination = spec.output.destination.as_ref().map_or("output", |d| d.value.as_str());
     // All of these run whatever the others found: every problem at once.
-    let disk = disk(spec, problems);
-    if formats.contains(&Format::Vhd) && disk.size > image::vhd::SIZE_MAX {
-        let place = spec.disk.size.as_ref().map_or(&spec.image.name.span, |size| &size.span);
-        let message = format!("disk.size: a vhd holds {} GiB at most", image::vhd::SIZE_MAX >> 30);
-        problems.push(Problem::error(place, message).hint("make disk.size smaller, or use another format"));
-    }
     let hostname = hostname(spec, problems);
     let users = customized::users(&custom.users, around.spec_directory, problems);
     let network = customized::network(&custom.network, problems);
     let repositories = customized::repositories(&custom.repositories, around.spec_directory, problems);
     let files = customized::files(&custom.files, around.spec_directory, problems);
+    let architecture = base.architecture.as_ref().map_or(Architecture::Amd64, |a| a.value);
+    let disk = disk::disk(spec, &disk::Around { bootloader, architecture, files: &files }, problems);
+    if formats.contains(&Format::Vhd) && disk.size.is_some_and(|size| size > image::vhd::SIZE_MAX) {
+        let place = spec.disk.size.as_ref().map_or(&spec.image.name.span, |size| &size.span);
+        let message = format!("disk.size: a vhd holds {} GiB at most", image::vhd::SIZE_MAX >> 30);
+        problems.push(Problem::error(place, message).hint("make disk.size smaller, or use another format"));
+    }
     let scripts = customized::scripts(&custom.scripts, around.spec_directory, problems);
     let debconf = customized::debconf(&custom.debconf, problems);
     let packages = packages(spec, problems);
@@ -94,7 +75,7 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
         os: base.os.value.clone(),
         os_version: base.version.value.clone(),
         variant: base.r#type.unwrap_or(Variant::Minimal),
-        architecture: base.architecture.as_ref().map_or(Architecture::Amd64, |a| a.value),
+        architecture,
         hostname: hostname?,
         locale: custom.locale.clone().or_else(|| Locale::from_text("C.UTF-8").ok())?,
         timezone: custom.timezone.clone().or_else(|| Timezone::from_text("UTC").ok())?,
@@ -282,107 +263,5 @@ fn services(spec: &Spec, problems: &mut Problems) -> resolved::Services {
         enabled: once(&written.enabled, "unit", problems),
         disabled: once(&written.disabled, "unit", problems),
         masked: once(&written.masked, "unit", problems),
-    }
-}
-
-/// Rounds a size down to whole MiB, with a warning; partitions lie on MiB.
-fn aligned(bytes: u64, span: &Span, problems: &mut Problems) -> u64 {
-    let rounded = bytes - bytes % ALIGNMENT_BYTES;
-    if rounded != bytes {
-        problems.push(Problem::warning(span, format!("rounded down to {} MiB", rounded >> 20)));
-    }
-    rounded
-}
-
-fn disk(spec: &Spec, problems: &mut Problems) -> Disk {
-    let written = &spec.disk;
-    let mut disk = Disk {
-        size: DISK_BYTES_DEFAULT,
-        esp_size: ESP_BYTES_DEFAULT,
-        root_size: None,
-        root_label: ROOT_LABEL_DEFAULT.to_owned(),
-    };
-    if let Some(size) = &written.size {
-        disk.size = aligned(size.value.0, &size.span, problems);
-        if disk.size > DISK_BYTES_MAX {
-            problems.push(Problem::error(&size.span, "disk.size: it is larger than 16TiB"));
-        }
-    }
-    let mut seen = BTreeSet::new();
-    for partition in &written.partitions {
-        let role = partition.value.r#type.value;
-        if !seen.insert(role) {
-            let message = format!("disk.partitions: '{}' stands twice", role.as_str());
-            problems.push(Problem::error(&partition.value.r#type.span, message));
-        }
-        partition_into(&mut disk, &partition.value, role, problems);
-    }
-    // The table before and behind the partitions takes 1 MiB each.
-    let needed = disk
-        .esp_size
-        .checked_add(disk.root_size.unwrap_or(ALIGNMENT_BYTES))
-        .and_then(|bytes| bytes.checked_add(2 * ALIGNMENT_BYTES));
-    if needed.is_none_or(|needed| needed > disk.size) {
-        let place = written.size.as_ref().map(|size| &size.span);
-        let place = place.or(written.partitions.first().map(|partition| &partition.span));
-        let message = match needed {
-            Some(needed) => format!(
-                "the partitions do not fit on the disk: {} MiB are missing",
-                needed.saturating_sub(disk.size).div_ceil(ALIGNMENT_BYTES)
-            ),
-            None => "the partitions do not fit on any disk".to_owned(),
-        };
-        problems.push(match place {
-            Some(span) => Problem::error(span, message).hint("make disk.size larger, or a partition smaller"),
-            None => Problem::error(&spec.image.name.span, message),
-        });
-    }
-    disk
-}
-
-fn partition_into(disk: &mut Disk, partition: &super::typed::Partition, role: PartitionRole, problems: &mut Problems) {
-    let own_filesystem = match role {
-        PartitionRole::Esp => "vfat",
-        PartitionRole::Root => "ext4",
-    };
-    if let Some(filesystem) = &partition.filesystem
-        && filesystem.value != own_filesystem
-    {
-        let message = format!("the file system '{}' for '{}' is not supported yet", filesystem.value, role.as_str());
-        problems.push(Problem::error(&filesystem.span, message).hint(format!("use {own_filesystem}")));
-    }
-    if let Some(label) = &partition.label {
-        let is_fine = !label.value.is_empty()
-            && label.value.len() <= LABEL_BYTES_MAX
-            && label.value.bytes().all(|b| b.is_ascii_graphic() && !b"\\\"/'".contains(&b));
-        if role == PartitionRole::Esp {
-            problems.push(Problem::error(&label.span, "only the root has a label yet"));
-        } else if is_fine {
-            disk.root_label = label.value.clone();
-        } else {
-            let message = format!("{:?} is not a label: at most {LABEL_BYTES_MAX} printable characters", label.value);
-            problems.push(Problem::error(&label.span, message));
-        }
-    }
-    let Some(size) = &partition.size else { return };
-    match (role, size.value) {
-        (PartitionRole::Root, PartitionSize::Rest) => disk.root_size = None,
-        (PartitionRole::Esp, PartitionSize::Rest) => {
-            problems.push(Problem::error(&size.span, "only the root can take the rest of the disk"));
-        }
-        (role, PartitionSize::Bytes(bytes)) => {
-            let bytes = aligned(bytes.0, &size.span, problems);
-            match role {
-                PartitionRole::Root if bytes == 0 => {
-                    problems.push(Problem::error(&size.span, "the root has no size"));
-                }
-                PartitionRole::Root => disk.root_size = Some(bytes),
-                PartitionRole::Esp if bytes < ESP_BYTES_MIN => {
-                    let message = format!("an ESP has at least {}MiB (FAT32)", ESP_BYTES_MIN >> 20);
-                    problems.push(Problem::error(&size.span, message));
-                }
-                PartitionRole::Esp => disk.esp_size = bytes,
-            }
-        }
     }
 }

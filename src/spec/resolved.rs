@@ -15,6 +15,7 @@ pub use super::names::{
     GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash, RepositoryName, Timezone,
     UnitName, UserName, VariableName, VersionText,
 };
+pub use super::partition::{Filesystem, PartitionRole, PartitionSize};
 pub use super::scalar::{IpPrefix, LinkAddress, Mode, Owner};
 
 /// A spec, resolved.
@@ -48,7 +49,7 @@ pub struct ResolvedSpec {
     pub kernel: Kernel,
     /// What starts the kernel.
     pub bootloader: Bootloader,
-    /// The disk's sizes.
+    /// The disk and its partitions.
     pub disk: Disk,
     /// Repositories beside the provider's own, in the order of the spec.
     pub repositories: Vec<Repository>,
@@ -153,17 +154,53 @@ pub struct Kernel {
     pub cmdline: Vec<String>,
 }
 
-/// Sizes of the disk and its partitions, in bytes, each a multiple of 1 MiB.
+/// The disk and its partitions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
-    /// The whole disk.
-    pub size: u64,
-    /// The EFI system partition.
-    pub esp_size: u64,
-    /// The root file system; `None`: the rest of the disk.
-    pub root_size: Option<u64>,
-    /// Label of the root file system, at most 16 bytes (ext4 `s_volume_name`).
-    pub root_label: String,
+    /// Size in bytes, a multiple of 1 MiB; `None`: as small as its partitions together.
+    pub size: Option<u64>,
+    /// In the order in which they lie, the ESP first; see [`ResolvedSpec::partitions`].
+    pub partitions: Vec<Partition>,
+}
+
+impl Disk {
+    /// The partitions that are made under a boot loader: without one there is no ESP.
+    pub fn partitions_with(&self, bootloader: Bootloader) -> impl Iterator<Item = &Partition> + Clone {
+        let has_esp = bootloader != Bootloader::None;
+        self.partitions.iter().filter(move |partition| has_esp || partition.role != PartitionRole::Esp)
+    }
+}
+
+impl ResolvedSpec {
+    /// The partitions of the disk, in the order in which they lie.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> + Clone {
+        self.disk.partitions_with(self.bootloader)
+    }
+}
+
+/// One partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// Names it in messages, and is what its identifiers are derived from; each once.
+    pub id: String,
+    /// What it is for.
+    pub role: PartitionRole,
+    /// Its type; `None`: the architecture's root.
+    pub type_guid: Option<uuid::Uuid>,
+    /// Its name in the partition table, at most 36 UTF-16 code units.
+    pub name: String,
+    /// How large it is; bytes are a multiple of 1 MiB.
+    pub size: PartitionSize,
+    /// What lies in it.
+    pub filesystem: Filesystem,
+    /// Label of its file system; may be empty.
+    pub label: String,
+    /// Where it is mounted; `None`: nowhere.
+    pub mount: Option<TreePath>,
+    /// Options for fstab(5), separated by commas.
+    pub options: String,
+    /// Whether it grows to the end of the machine's disk on the first boot.
+    pub grow: bool,
 }
 
 /// A repository beside the provider's own.

@@ -58,7 +58,9 @@ fn the_smallest_spec_has_every_default() {
     assert_eq!((spec.locale.as_str(), spec.timezone.as_str(), spec.hostname.as_str()), ("C.UTF-8", "UTC", "a"));
     assert_eq!((spec.formats.as_slice(), spec.compression), ([Format::Raw].as_slice(), Compression::None));
     assert_eq!(spec.stages.len(), 5);
-    assert_eq!((spec.disk.size, spec.disk.esp_size, spec.disk.root_size), (6 << 30, 512 << 20, None));
+    assert_eq!(spec.disk.size, Some(6 << 30));
+    let sizes: Vec<String> = spec.partitions().map(|p| format!("{} {}", p.id, p.size)).collect();
+    assert_eq!(sizes, ["esp 512MiB", "root rest"]);
     assert_eq!(spec.destination, Path::new("/work/output"));
     let interface = &spec.network.interfaces[0];
     assert_eq!((interface.match_name.as_deref(), interface.dhcp), (Some("en*"), Dhcp::Yes));
@@ -183,7 +185,6 @@ fn what_is_not_supported_yet_is_refused_in_so_many_words() {
         "bootloader: grub",
         "output: {format: iso}",
         "output: {format: oci}",
-        "disk: {partitions: [{type: home}]}",
         "disk: {partitions: [{type: root, filesystem: btrfs}]}",
     ] {
         let found = problems(&minimal(rest));
@@ -358,10 +359,8 @@ fn sizes_must_fit() {
     let spec = resolved(&minimal(
         "disk: {size: 2GiB, partitions: [{type: esp, size: 64MiB}, {type: root, size: 1GiB, label: sys}]}\n",
     ));
-    assert_eq!(
-        (spec.disk.esp_size, spec.disk.root_size, spec.disk.root_label.as_str()),
-        (64 << 20, Some(1 << 30), "sys")
-    );
+    let shown: Vec<String> = spec.partitions().map(|p| format!("{} {} {}", p.id, p.size, p.label)).collect();
+    assert_eq!(shown, ["esp 64MiB ESP", "root 1GiB sys"]);
     let found = problems(&minimal("disk: {size: 1GiB, partitions: [{type: root, size: 1GiB}]}\n"));
     assert_eq!(found, ["2:14 the partitions do not fit on the disk: 514 MiB are missing"]);
     for rest in [

@@ -6,9 +6,10 @@ use super::names::{
     GroupName, Hostname, ImageName, InterfaceName, Locale, OsName, PackageName, PasswordHash, RepositoryName, Timezone,
     UnitName, UserName, VariableName, VersionText,
 };
+use super::partition::{Filesystem, MountPoint, PartitionRole, PartitionSize};
 use super::scalar::{Address, ByteSize, IpPrefix, LinkAddress, Mode, Owner};
 use super::unsupported::{NotYet, OffOnly};
-use super::written::{Cmdline, ImagePath, InterfacePattern, PartitionSize, Stages, SudoChoice};
+use super::written::{Cmdline, ImagePath, InterfacePattern, Stages, SudoChoice};
 
 record! {
     /// A build specification: what the image is made of, what is changed in it, and what it
@@ -107,29 +108,44 @@ record! {
 record! {
     /// The disk and its partitions.
     Disk {
-        /// Size of the whole disk: `4GiB`. Default: `6GiB`. The image's file is sparse, and the
-        /// root file system grows to the size of the machine's disk on the first boot.
+        /// Size of the whole disk: `4GiB`. Default: `6GiB` where a partition takes a share or the
+        /// rest of it, else as small as the partitions together. The image's file is sparse, and
+        /// the last partition grows to the size of the machine's disk on the first boot.
         size: Option<Located<ByteSize>>,
-        /// The partitions: one `esp` and one `root`. Default: an ESP of `512MiB`, and the rest.
+        /// The partitions, in the order in which they lie on the disk, but for the ESP, which is
+        /// always the first. Default: an ESP of `512MiB`, and a root that takes the rest.
         partitions: Vec<Located<Partition>>,
     }
 }
 
 record! {
-    /// One partition.
+    /// One partition. Files of the image below its mount point lie in it. Where another tool says
+    /// `mountpoint`, `fstype`, `fs_type` or `format`, these are read as `mount` and `filesystem`.
     Partition {
-        /// What it is for.
+        /// What it is for: `esp`, `xbootldr`, `boot`, `root`, `home`, `srv`, `var`, `tmp` (/var/tmp),
+        /// `swap`, `bios`, `linux` (anything else), a name that systemd-repart knows, or a GUID.
         r#type: Located<PartitionRole>,
-        /// Its size: `512MiB`, or `rest` (the root only).
+        /// Its size: `512MiB`; `25%` of what the partition table leaves of the disk; `rest`, what the
+        /// others leave; `fit` (or `min`), as small as its files allow, a tenth more than they need
+        /// and at least 32 MiB more. Default: `512MiB` for the ESP, `rest` for the root.
         size: Option<Located<PartitionSize>>,
-        /// Its file system: `vfat` for the ESP, `ext4` for the root.
-        filesystem: Option<Located<String>>,
-        /// The label of its file system, at most 16 bytes (the root only). Default: `root`.
+        /// Its file system: `ext4`, `vfat`, `swap`, or `none`. Default: by its type (a GUID: `ext4`
+        /// with a mount point, `none` without).
+        filesystem: Option<Located<Filesystem>>,
+        /// Where it is mounted, or `none`. Default: by its type; `/boot/efi` for the ESP.
+        mount: Option<Located<MountPoint>>,
+        /// Mount options for fstab, as a list or separated by commas. Default:
+        /// `errors=remount-ro` for the root, `umask=0077` for the ESP, else `defaults`.
+        options: OneOrMany<Located<String>>,
+        /// The label of its file system, at most 16 bytes (`vfat`: 11). Default: by its type.
         label: Option<Located<String>>,
+        /// The partition's own name (GPT), at most 36 characters. Default: its type.
+        name: Option<Located<String>>,
+        /// Whether it grows to the end of the machine's disk on the first boot; only the last
+        /// partition can, and only `ext4`. Default: `true` for that one.
+        grow: Option<Located<bool>>,
     }
 }
-
-pub use super::written::PartitionRole;
 
 record! {
     /// What is changed in the distribution's own tree.

@@ -9,7 +9,6 @@ use super::choice::Stage;
 use super::decode::{Decode, Decoder};
 use super::names::FromText;
 use super::problem::Problem;
-use super::scalar::ByteSize;
 use super::tree::{Node, Value};
 
 /// An absolute path of the image.
@@ -107,75 +106,6 @@ impl Decode for Stages {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         let items = Stage::schema(generator)?;
         Some(json_schema!({ "type": "array", "items": items, "minItems": 1 }))
-    }
-}
-
-/// What a partition is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum PartitionRole {
-    /// The EFI system partition.
-    Esp,
-    /// The root file system.
-    Root,
-}
-
-impl PartitionRole {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Esp => "esp",
-            Self::Root => "root",
-        }
-    }
-}
-
-impl FromText for PartitionRole {
-    const WHAT: &'static str = "a type of partition";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "esp" => Ok(Self::Esp),
-            "root" => Ok(Self::Root),
-            "home" | "var" | "boot" | "swap" | "data" | "srv" | "tmp" => Err("it is not supported yet".to_owned()),
-            _ => Err("expected esp or root".to_owned()),
-        }
-    }
-}
-
-impl JsonSchema for PartitionRole {
-    fn schema_name() -> Cow<'static, str> {
-        "PartitionRole".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": ["esp", "root"] })
-    }
-}
-
-/// The size of a partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PartitionSize {
-    /// So many bytes.
-    Bytes(ByteSize),
-    /// What the others leave.
-    Rest,
-}
-
-impl FromText for PartitionSize {
-    const WHAT: &'static str = "the size of a partition";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        if text == "rest" { Ok(Self::Rest) } else { ByteSize::from_text(text).map(Self::Bytes) }
-    }
-}
-
-impl JsonSchema for PartitionSize {
-    fn schema_name() -> Cow<'static, str> {
-        "PartitionSize".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "const": "rest" }, generator.subschema_for::<ByteSize>()] })
     }
 }
 

@@ -1,15 +1,15 @@
 //! Finalize: the tree is verified and becomes the outputs that the spec asks for.
 
-use layers::TreePath;
+use layers::{Tree, TreePath};
 
 use super::configuration::command_line;
 use super::{Configured, PackageSet};
-use crate::boot::{Boot, Identity, esp};
+use crate::boot::{Boot, Esp, Identity, esp, lay_over};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
-use crate::finalize::{Artifact, Both, Named, Target, disk, documents, output, passes};
+use crate::finalize::{Artifact, Both, Named, Target, disk, divide, documents, output, passes};
 use crate::spec::ResolvedSpec;
-use crate::spec::resolved::Bootloader;
+use crate::spec::resolved::{Bootloader, PartitionRole};
 
 /// Writes the images of a spec and the documents beside them; they stay once they are settled.
 ///
@@ -43,17 +43,44 @@ pub fn finalize(
                 initrd: &distro.boot.initrd,
                 token: &distro.os,
                 cmdline: &command_line(spec, distro, &identity),
+                xbootldr: spec.partitions().any(|partition| partition.role == PartitionRole::Xbootldr),
                 epoch,
             };
             Some(esp(&tree, &contents, &boot)?)
         }
     };
     cx.check()?;
-    let volumes = disk::plan(spec, distro, &identity, &tree, esp.as_ref(), epoch)?;
+    let parts = parts(spec, tree, esp.as_ref())?;
+    let making = disk::Making { distro, identity: &identity, epoch };
+    let volumes = disk::plan(spec, &making, &parts)?;
     let whole = volumes.disk(&identity, &facts.root_type)?;
     let empty = layers::MemoryContents::default();
     let esp_contents = esp.as_ref().map_or(&empty, |esp| &esp.generated);
     let images = output::write(spec, &whole, &Both(&contents, esp_contents), target, cx)?;
     cx.check()?;
     documents::publish(spec, packages, stack, images, target, cx)
+}
+
+/// The tree of each partition.
+fn parts<'a>(spec: &'a ResolvedSpec, tree: Tree, esp: Option<&Esp>) -> Result<Vec<disk::Part<'a>>, Error> {
+    let mounts: Vec<TreePath> = spec.partitions().filter_map(|partition| partition.mount.clone()).collect();
+    let mut divided = divide::divide(tree, &mounts)?.trees;
+    let mut parts = Vec::new();
+    for partition in spec.partitions() {
+        let mut tree = partition.mount.as_ref().and_then(|mount| divided.remove(mount)).unwrap_or_default();
+        let boot = match partition.role {
+            PartitionRole::Esp => esp.map(|esp| &esp.tree),
+            PartitionRole::Xbootldr => esp.and_then(|esp| esp.xbootldr.as_ref()),
+            _ => None,
+        };
+        if let Some(boot) = boot {
+            // The root directory of FAT has no time: that of the mount point must not count.
+            let mut whole = Tree::default();
+            lay_over(&mut whole, &tree)?;
+            lay_over(&mut whole, boot)?;
+            tree = whole;
+        }
+        parts.push(disk::Part { partition, tree });
+    }
+    Ok(parts)
 }

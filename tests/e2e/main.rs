@@ -11,6 +11,7 @@ mod images;
 mod machine;
 mod many;
 mod matrix;
+mod partitions;
 mod places;
 mod postgresql;
 mod support;

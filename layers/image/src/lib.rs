@@ -1,8 +1,8 @@
 //! Bytes of file systems and disks.
 //!
-//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]), file systems
-//! become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`], [`vhdx`],
-//! [`vmdk`], [`vdi`]; any of them by [`container`]).
+//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]; [`swap`] holds none),
+//! file systems become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`],
+//! [`vhdx`], [`vmdk`], [`vdi`]; any of them by [`container`]).
 //! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
 
@@ -21,6 +21,7 @@ pub mod qcow2;
 pub mod raw;
 pub mod sequential;
 pub mod stream;
+pub mod swap;
 pub mod vdi;
 pub mod vhd;
 pub mod vhdx;

@@ -20,6 +20,15 @@ const SIZE_MAX: u64 = 64 << 40;
 /// # Errors
 /// As [`super::plan()`], but for [`Error::TooSmall`].
 pub fn minimum_size(tree: &Tree, options: &Options) -> Result<u64, Error> {
+    minimum_size_from(tree, options, 0)
+}
+
+/// As [`minimum_size`], among the sizes from `from` bytes on: what fits into one size need not fit
+/// into the next larger class of mke2fs's.
+///
+/// # Errors
+/// As [`super::plan()`], but for [`Error::TooSmall`].
+pub fn minimum_size_from(tree: &Tree, options: &Options, from: u64) -> Result<u64, Error> {
     // Block size, number of inodes and journal jump from class to class, so that what fits need
     // not fit into something larger: the least size is looked for class by class.
     let mut start = 0;
@@ -35,7 +44,7 @@ pub fn minimum_size(tree: &Tree, options: &Options) -> Result<u64, Error> {
         let block = u64::from(sized.block_bytes());
         let bounds = JOURNAL_CLASSES.iter().map(|(end, _)| *end).take_while(|bound| *bound < end / block);
         let bounds: Vec<u64> = bounds.chain([end / block]).collect();
-        let mut first = (start / block).max(1);
+        let mut first = (start / block).max(from.div_ceil(block)).max(1);
         for bound in bounds {
             if first < bound
                 && let Some(size) = least(tree, &sized, first..bound)?

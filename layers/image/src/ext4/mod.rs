@@ -30,7 +30,7 @@ mod superblock;
 mod write;
 
 pub use features::{Feature, Features};
-pub use minimum::minimum_size;
+pub use minimum::{minimum_size, minimum_size_from};
 pub use options::{BlockSize, Options};
 pub use plan::{Plan, plan};
 pub use read::{Limits, Volume};

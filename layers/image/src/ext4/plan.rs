@@ -11,7 +11,7 @@ use super::frame::{frame, no_room, own_blocks};
 use super::geometry::Geometry;
 use super::inode::{DIRECTORY, Inode};
 use super::inventory::{self, File, Inventory, Names};
-use super::minimum::minimum_size;
+use super::minimum::minimum_size_from;
 use super::place::{Placing, place_own, place_tree};
 use super::superblock::Totals;
 use crate::Error;
@@ -91,7 +91,8 @@ pub fn plan(tree: &Tree, options: &Options) -> Result<Plan, Error> {
     let inventory = inventory::take(tree, options)?;
     match settle(inventory, options) {
         Err(Error::TooSmall { available, .. }) => {
-            Err(Error::TooSmall { what: "the tree into ext4".into(), needed: minimum_size(tree, options)?, available })
+            let needed = minimum_size_from(tree, options, options.size)?;
+            Err(Error::TooSmall { what: "the tree into ext4".into(), needed, available })
         }
         settled => settled,
     }

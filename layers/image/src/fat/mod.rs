@@ -13,7 +13,7 @@ mod time;
 mod write;
 
 pub use format::Kind;
-pub use plan::{Plan, plan};
+pub use plan::{Plan, minimum_size_from, plan};
 pub use read::{FileData, Item, Volume};
 pub use size::Wish;
 

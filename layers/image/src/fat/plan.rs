@@ -97,14 +97,13 @@ pub fn plan(tree: &Tree, options: &Options) -> Result<Plan, Error> {
     let mut nodes = collect(tree)?;
     name_children(&mut nodes, label.is_some())?;
 
-    let root_slots = nodes[0].slots.max(ROOT_SLOTS).next_multiple_of(SECTOR / SLOT as u64);
-    let fits = |geometry: &Geometry| {
-        (geometry.root_slots == 0 || root_slots <= ROOT_SLOTS_MAX)
-            && needed_clusters(&nodes, geometry).is_some_and(|needed| needed <= geometry.clusters)
-    };
+    let root_slots = root_slots(&nodes);
+    let fits = |geometry: &Geometry| holds(&nodes, root_slots, geometry);
     let chosen = choose(options.kind, options.size, root_slots).filter(fits);
     let Some(geometry) = chosen else {
-        let needed = smallest(options.kind, 0, root_slots, fits)?;
+        // A larger one that would do is the answer, for the size is a wish: else one that is smaller.
+        let needed = smallest(options.kind, options.size, root_slots, fits)
+            .or_else(|_| smallest(options.kind, 0, root_slots, fits))?;
         if needed <= options.size {
             return Err(unsupported(
                 format_args!("a size of {} bytes", options.size),
@@ -119,6 +118,30 @@ pub fn plan(tree: &Tree, options: &Options) -> Result<Plan, Error> {
     };
     let (order, free) = place(&mut nodes, &geometry)?;
     Ok(Plan { geometry, options: options.clone(), label, nodes, order, free })
+}
+
+/// The least size in bytes, at least `from`, of a file system with these options that holds a tree; the
+/// size in the options does not count.
+///
+/// # Errors
+/// As [`plan`], but for [`Error::TooSmall`].
+pub fn minimum_size_from(tree: &Tree, options: &Options, from: u64) -> Result<u64, Error> {
+    let label = check_label(&options.label)?;
+    let mut nodes = collect(tree)?;
+    name_children(&mut nodes, label.is_some())?;
+    let root_slots = root_slots(&nodes);
+    smallest(options.kind, from, root_slots, |geometry| holds(&nodes, root_slots, geometry))
+}
+
+/// Slots of the fixed root directory of FAT12 and FAT16.
+fn root_slots(nodes: &[Node]) -> u64 {
+    nodes[0].slots.max(ROOT_SLOTS).next_multiple_of(SECTOR / SLOT as u64)
+}
+
+/// Whether a geometry has room for everything.
+fn holds(nodes: &[Node], root_slots: u64, geometry: &Geometry) -> bool {
+    (geometry.root_slots == 0 || root_slots <= ROOT_SLOTS_MAX)
+        && needed_clusters(nodes, geometry).is_some_and(|needed| needed <= geometry.clusters)
 }
 
 fn check_label(label: &str) -> Result<Option<Short>, Error> {
