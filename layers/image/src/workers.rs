@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -19,6 +20,8 @@ pub(crate) struct Workers<I, O> {
     threads: Vec<JoinHandle<()>>,
     depth: usize,
     here: Option<Work<I, O>>,
+    /// Raised when nobody wants the results any more.
+    given_up: Arc<AtomicBool>,
 }
 
 impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
@@ -31,11 +34,12 @@ impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
         W: FnMut(I) -> O + 'static,
     {
         let make = Arc::new(make);
+        let given_up = Arc::new(AtomicBool::new(false));
         let (jobs, receiver) = mpsc::channel::<Job<I, O>>();
         let receiver = Arc::new(Mutex::new(receiver));
         let mut handles = Vec::with_capacity(threads);
         for number in 0..threads {
-            let (make, receiver) = (Arc::clone(&make), Arc::clone(&receiver));
+            let (make, receiver, given_up) = (Arc::clone(&make), Arc::clone(&receiver), Arc::clone(&given_up));
             let run = move || {
                 let mut work = make();
                 loop {
@@ -44,6 +48,9 @@ impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
                         Err(_) => return,
                     };
                     let Ok((piece, answer)) = next else { return };
+                    if given_up.load(Ordering::Relaxed) {
+                        return;
+                    }
                     // The receiver is gone only when the whole was given up.
                     let _ = answer.send(work(piece));
                 }
@@ -54,7 +61,7 @@ impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
             }
         }
         let here: Option<Work<I, O>> = if handles.is_empty() { Some(Box::new(make())) } else { None };
-        Self { jobs: Some(jobs), waiting: VecDeque::new(), threads: handles, depth: depth.max(1), here }
+        Self { jobs: Some(jobs), waiting: VecDeque::new(), threads: handles, depth: depth.max(1), here, given_up }
     }
 
     /// Gives one more piece. When enough are in flight, waits for the oldest result and gives it.
@@ -88,6 +95,8 @@ fn ended() -> io::Error {
 
 impl<I, O> Drop for Workers<I, O> {
     fn drop(&mut self) {
+        // Pieces that wait are not worked on: whoever gives up, gives up at once.
+        self.given_up.store(true, Ordering::Relaxed);
         self.waiting.clear();
         self.jobs = None;
         for thread in self.threads.drain(..) {
