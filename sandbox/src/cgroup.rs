@@ -44,7 +44,7 @@ impl Group {
             set("memory.max", limits.memory)?;
             // All of it or nothing: a script that lost one process ends who knows how.
             set("memory.oom.group", 1)?;
-            // There without swap accounting it is not.
+            // A kernel without swap accounting has no such file.
             let _ = set("memory.swap.max", 0);
         }
         if limits.processes > 0 && self.path.join("pids.max").exists() {

@@ -2,20 +2,19 @@
 
 mod unpacked;
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::compress;
 use image::container::{self, Format, Writer};
-use image::{HostFile, Medium, Sink};
+use image::{Medium, Sink};
 use layers::Time;
 use uuid::Uuid;
 
 use crate::error::{Error, Kind};
 use crate::finalize::{Pending, Target};
+use crate::images::host_file;
 use crate::progress::{Reporter, Task, Unit};
 use crate::spec::choice::Compression;
 
@@ -125,9 +124,8 @@ pub struct Converted {
     pub bytes: u64,
 }
 
-/// Converts. The data of the source is read once, its holes not at all (a compressed one is
-/// unpacked first); nothing has the target's
-/// name before all of it is there. The bytes are a function of the disk inside the source.
+/// Converts. The data of the source is read once, its holes not at all (a compressed one is unpacked
+/// first); nothing has the target's name before all of it is there. The bytes are a function of the disk inside the source.
 ///
 /// # Errors
 /// A command line that makes no sense (exit code 2); a source that cannot be read, a target that
@@ -140,7 +138,7 @@ pub fn run(request: &Request) -> Result<Converted, Error> {
     }
     let unreadable =
         |error: image::Error| Error::other(format!("failed to read {}", request.source.display())).caused_by(error);
-    let source = unpacked::unpack(open(&request.source)?, request)?;
+    let source = unpacked::unpack(host_file(&request.source)?, request)?;
     let (found, disk) = container::open(source).map_err(unreadable)?;
     let size = disk.size().checked_next_multiple_of(format.size_unit()).unwrap_or(u64::MAX);
     request.reporter.debug(&format!("{} is {found} with a disk of {} bytes", request.source.display(), disk.size()));
@@ -170,17 +168,6 @@ pub fn run(request: &Request) -> Result<Converted, Error> {
     }
     let path = pending.publish().map_err(|error| error.of_kind(Kind::Other))?;
     Ok(Converted { path, bytes: length })
-}
-
-fn open(path: &Path) -> Result<HostFile, Error> {
-    let io = |source| Error::io(Kind::Other, "read", path, source);
-    let kind = fs::metadata(path).map_err(io)?.file_type();
-    // A pipe cannot be read at any place, and to open one may take for ever.
-    if !kind.is_file() && !kind.is_block_device() {
-        return Err(Error::other(format!("failed to read {}: it is no regular file or disk", path.display())));
-    }
-    let file = File::open(path).map_err(io)?;
-    HostFile::new(file, path).map_err(|error| Error::other("failed to begin").caused_by(error))
 }
 
 fn begin(path: &Path, force: bool) -> Result<Pending, Error> {

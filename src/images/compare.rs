@@ -8,7 +8,7 @@ use image::volume::{File, FileKind};
 use layers::TreePath;
 use serde::Serialize;
 
-use super::inspect::{Package, Partition, inspect, packages};
+use super::inspect::{Package, Partition, has_boot_code, packages, partition, table};
 use super::list::{CHUNK, date, mode};
 use super::tree::{Mount, Mounted, Place, shown, shown_bytes, tree};
 use super::{Image, Piece};
@@ -131,7 +131,6 @@ fn trees<'a>(image: &'a Image<'_>) -> Result<BTreeMap<String, Mounted<'a>>, Erro
 }
 
 fn partitions(a: &Image<'_>, b: &Image<'_>) -> Result<Vec<String>, Error> {
-    let (a, b) = (inspect(a)?, inspect(b)?);
     let mut found = Vec::new();
     let mut differ = |what: String, a: String, b: String| {
         if a != b {
@@ -139,14 +138,18 @@ fn partitions(a: &Image<'_>, b: &Image<'_>) -> Result<Vec<String>, Error> {
         }
     };
     let or_none = |text: Option<&String>| text.map_or_else(|| "none".to_owned(), |text| shown_bytes(text.as_bytes()));
-    differ("disk: bytes".into(), a.disk_bytes.to_string(), b.disk_bytes.to_string());
-    differ("disk: partition table".into(), a.partition_table.kind.into(), b.partition_table.kind.into());
-    differ("disk: identity".into(), or_none(a.partition_table.id.as_ref()), or_none(b.partition_table.id.as_ref()));
-    differ("disk: boot code for a BIOS".into(), a.boot.bios.to_string(), b.boot.bios.to_string());
-    let numbers = a.partitions.iter().chain(&b.partitions).map(|partition| partition.number);
+    differ("disk: bytes".into(), a.disk.size().to_string(), b.disk.size().to_string());
+    let tables = (table(&a.scheme), table(&b.scheme));
+    differ("disk: partition table".into(), tables.0.kind.into(), tables.1.kind.into());
+    differ("disk: identity".into(), or_none(tables.0.id.as_ref()), or_none(tables.1.id.as_ref()));
+    differ("disk: boot code for a BIOS".into(), has_boot_code(a)?.to_string(), has_boot_code(b)?.to_string());
+    let numbers = a.pieces.iter().chain(&b.pieces).map(|piece| piece.part.number);
     for number in std::collections::BTreeSet::from_iter(numbers) {
-        let of = |list: &[Partition]| list.iter().find(|partition| partition.number == number).cloned();
-        match (of(&a.partitions), of(&b.partitions)) {
+        // Where it is mounted is in the fstab, which is compared as a file.
+        let of = |list: &[Piece<'_>]| {
+            list.iter().find(|piece| piece.part.number == number).map(|piece| partition(piece, None))
+        };
+        match (of(&a.pieces), of(&b.pieces)) {
             (Some(a), Some(b)) => {
                 let (a, b) = (properties(&a), properties(&b));
                 for ((name, a), (_, b)) in a.iter().zip(&b) {

@@ -183,7 +183,7 @@ fn problems(image: &Image<'_>) -> Vec<String> {
     found
 }
 
-fn table(scheme: &Scheme) -> Table {
+pub(super) fn table(scheme: &Scheme) -> Table {
     match scheme {
         Scheme::Gpt { guid, .. } => Table { kind: "gpt", id: Some(guid.to_string()) },
         Scheme::Mbr(signature) => Table { kind: "mbr", id: Some(format!("{signature:08x}")) },
@@ -191,7 +191,7 @@ fn table(scheme: &Scheme) -> Table {
     }
 }
 
-fn partition(piece: &Piece<'_>, mounted: Option<&Mounted<'_>>) -> Partition {
+pub(super) fn partition(piece: &Piece<'_>, mounted: Option<&Mounted<'_>>) -> Partition {
     let part = &piece.part;
     let text = |text: String| (!text.is_empty()).then_some(text);
     let filesystem = piece.format.map(|format: Format| {
@@ -217,7 +217,7 @@ fn partition(piece: &Piece<'_>, mounted: Option<&Mounted<'_>>) -> Partition {
     }
 }
 
-fn has_boot_code(image: &Image<'_>) -> Result<bool, Error> {
+pub(super) fn has_boot_code(image: &Image<'_>) -> Result<bool, Error> {
     let mut code = [0; 440];
     if matches!(image.scheme, Scheme::Whole) || image.disk.size() < 512 {
         return Ok(false);

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod tree;
 
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use image::container;
@@ -78,12 +79,17 @@ fn failed(path: &Path) -> String {
     format!("failed to read the image {}", path.display())
 }
 
-fn host_file(path: &Path) -> Result<HostFile, Error> {
-    let file = File::open(path).map_err(|source| Error::io(Kind::Other, "open", path, source))?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Error::other(format!("{}: it is a directory", failed(path))));
+/// Opens a file or disk of this machine that can be read at any place.
+///
+/// # Errors
+/// It is neither, such as a pipe, which to open alone may take for ever; it cannot be read.
+pub fn host_file(path: &Path) -> Result<HostFile, Error> {
+    let io = |source| Error::io(Kind::Other, "read", path, source);
+    let kind = std::fs::metadata(path).map_err(io)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(Error::other(format!("failed to read {}: it is no regular file or disk", path.display())));
     }
-    HostFile::new(file, path).or_fail(Kind::Other, || failed(path))
+    HostFile::new(File::open(path).map_err(io)?, path).or_fail(Kind::Other, || failed(path))
 }
 
 fn divided<'a>(path: &Path, disk: &'a dyn Medium) -> Result<(Scheme, Vec<(Part, Window<'a>)>), Error> {
