@@ -336,6 +336,10 @@ fn broken_images_give_clear_errors() {
     foreign.debug("sif <2> mode 0");
     let (code, _, error) = foreign.run("ls root.ext4");
     assert!(code == 1 && error.contains("failed to read /"), "{error}");
+    // Nobody writes into this one, so whoever opens it waits for ever.
+    foreign.tool("mkfifo pipe");
+    let (code, _, error) = foreign.run("inspect pipe");
+    assert!(code == 1 && error.contains("no regular file or disk"), "{error}");
     foreign.tool("truncate -s 3M text");
     let (code, _, error) = foreign.run("ls text");
     assert!(code == 1 && error.contains("failed to find the root file system"), "{error}");
