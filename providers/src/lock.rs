@@ -52,6 +52,9 @@ pub struct Lock {
 pub struct Request {
     /// The kind of base, such as `minimal`.
     pub variant: String,
+    /// The boot loader asked for; none for the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootloader: Option<String>,
     /// The kernel package asked for; none when the image has no kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -272,6 +275,7 @@ impl Lock {
         note("architecture", self.architecture.to_string(), architecture.to_string());
         note("image.base.type", self.request.variant.clone(), request.variant.clone());
         note("kernel", kernel(&self.request.kernel), kernel(&request.kernel));
+        note("bootloader", version(&self.request.bootloader), version(&request.bootloader));
         note("kernel.version", version(&self.request.kernel_version), version(&request.kernel_version));
         note("recommends", self.request.recommends.to_string(), request.recommends.to_string());
         for (what, locked, asked) in [

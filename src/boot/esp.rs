@@ -103,7 +103,7 @@ impl Esp {
     }
 }
 
-fn put(tree: &mut Tree, path: &str, kind: Kind, epoch: i64) -> Result<(), Error> {
+pub(super) fn put(tree: &mut Tree, path: &str, kind: Kind, epoch: i64) -> Result<(), Error> {
     let path = TreePath::new(path).to("name a file for the boot loader")?;
     let meta = Meta::root_owned(0o755, Time::seconds(epoch));
     if let Some(parent) = path.parent() {
@@ -125,7 +125,7 @@ pub fn lay_over(below: &mut Tree, over: &Tree) -> Result<(), Error> {
     Ok(())
 }
 
-fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
+pub(super) fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
     let path = tree.resolve(path).ok()?;
     match &tree.get(&path)?.kind {
         file @ Kind::File(_) => Some(file.clone()),
@@ -134,13 +134,19 @@ fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
     }
 }
 
-struct OsRelease {
-    id: String,
-    title: String,
+/// The names of a system.
+pub struct OsRelease {
+    /// `ID`.
+    pub id: String,
+    /// `PRETTY_NAME`.
+    pub title: String,
 }
 
 /// Reads os-release(5).
-fn os_release(tree: &Tree, contents: &dyn Contents) -> Result<OsRelease, Error> {
+///
+/// # Errors
+/// The file cannot be read.
+pub fn os_release(tree: &Tree, contents: &dyn Contents) -> Result<OsRelease, Error> {
     let mut release = OsRelease { id: "linux".into(), title: "Linux".into() };
     let path = TreePath::new("etc/os-release").to("name os-release")?;
     if let Some(Kind::File(content)) = file_at(tree, &path) {

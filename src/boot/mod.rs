@@ -4,9 +4,10 @@
 //! kernel upgraded inside the running image is found by the same loader.
 
 mod esp;
+pub mod grub;
 mod identity;
 
-pub use esp::{Boot, Esp, esp, lay_over};
+pub use esp::{Boot, Esp, esp, lay_over, os_release};
 pub use identity::Identity;
 
 use layers::{Entry, Tree, TreePath};

@@ -6,6 +6,7 @@
 mod accounts;
 mod files;
 mod first_boot;
+pub mod grub;
 mod mounts;
 mod network;
 mod scripts;
@@ -17,7 +18,7 @@ mod users;
 pub use accounts::{Accounts, read_bytes, read_text};
 
 use layers::{Key, KeyBuilder, Stack};
-use providers::distro::VolatilePath;
+use providers::distro::{Boot, Grub, VolatilePath};
 use sandbox::Step;
 
 use crate::boot::Identity;
@@ -40,6 +41,10 @@ pub struct Surroundings<'a> {
     pub volatile: &'a [VolatilePath],
     /// The name under which kernel-install files kernels.
     pub token: &'a str,
+    /// Where kernels lie in the image.
+    pub boot: &'a Boot,
+    /// GRUB, where it is the boot loader.
+    pub grub: Option<&'a Grub>,
 }
 
 /// Applies everything that the spec says of the system to a composed stack.
@@ -61,6 +66,7 @@ pub fn configure(
         })?;
     }
     switch_services(spec, surroundings, cx, stack)?;
+    make_core_image(spec, surroundings, cx, stack)?;
     if spec.scripts.is_empty() {
         return Ok(());
     }
@@ -129,11 +135,33 @@ fn write_settings(
 ) -> Result<(), Error> {
     lay(cx, stack, "write settings", |stack, draft| {
         settings::write(spec, draft, stack.tree())?;
-        settings::write_boot(spec, surroundings.cmdline, surroundings.token, draft)?;
+        match surroundings.grub {
+            Some(facts) => {
+                let Surroundings { identity, cmdline, boot, .. } = surroundings;
+                grub::write(spec, (boot, facts), identity, cmdline, stack, draft)?;
+            }
+            None => settings::write_boot(spec, surroundings.cmdline, surroundings.token, draft)?,
+        }
         mounts::write(spec, surroundings.identity, draft)?;
         first_boot::write(draft, stack.tree())?;
         users::files(spec, &Accounts::read(stack)?, draft)
     })
+}
+
+fn make_core_image(
+    spec: &ResolvedSpec,
+    surroundings: &Surroundings<'_>,
+    cx: &Context,
+    stack: &mut Stack,
+) -> Result<(), Error> {
+    let Some(facts) = surroundings.grub else { return Ok(()) };
+    let commands = grub::commands(spec, facts, cx.epoch())?;
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let grub_key =
+        key("core image", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
+    in_image(cx, surroundings.volatile, stack, &grub_key, "make GRUB's core image", commands)
 }
 
 fn switch_services(

@@ -1,6 +1,6 @@
 //! The graph of a disk: its partitions, each made of a tree or of nothing.
 
-use image::Source;
+use image::{Sink, Source};
 use image::disk::{Disk, Layout, Partition as OnDisk, PartitionSize as Wish, attributes, layout, types};
 use image::swap::Swap;
 use image::{ext4, fat};
@@ -9,6 +9,7 @@ use providers::distro::Distro;
 
 use super::shortage::{self, Need};
 use crate::boot::Identity;
+use crate::boot::grub::Bios;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::{Filesystem, Partition, PartitionRole, PartitionSize};
@@ -32,7 +33,26 @@ enum Volume {
     Ext4(Box<ext4::Plan>),
     Fat(Box<fat::Plan>),
     Swap(Swap),
+    Code(Code),
     Nothing,
+}
+
+/// What a BIOS loads from its partition.
+struct Code {
+    /// Bytes of the partition.
+    size: u64,
+    core: Vec<u8>,
+    first_sector: Vec<u8>,
+}
+
+impl Source for Code {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn write_to(&self, _: &dyn Contents, sink: &mut dyn Sink) -> Result<(), image::Error> {
+        sink.data(0, &self.core)
+    }
 }
 
 /// Contents of an image and of what was generated beside it.
@@ -60,6 +80,8 @@ pub struct Making<'a> {
     pub distro: &'a Distro,
     /// Where identifiers come from.
     pub identity: &'a Identity,
+    /// What a BIOS runs, where it is to boot the disk.
+    pub bios: Option<&'a Bios>,
     /// Time of creation, seconds since the epoch.
     pub epoch: i64,
 }
@@ -188,7 +210,20 @@ impl Making<'_> {
                 let uuid = self.identity.file_system(partition).into_bytes();
                 Volume::Swap(Swap::new(size, uuid, partition.label.as_bytes())?)
             }
-            Filesystem::None => Volume::Nothing,
+            Filesystem::None => match self.bios.filter(|_| partition.role == PartitionRole::Bios) {
+                Some(bios) if bios.bytes() > size => {
+                    return Err(image::Error::TooSmall {
+                        what: "GRUB's core image into its partition".into(),
+                        needed: bios.bytes(),
+                        available: size,
+                    });
+                }
+                Some(bios) => {
+                    let (core, first_sector) = (bios.core_image(start), bios.first_sector(start));
+                    Volume::Code(Code { size, core, first_sector })
+                }
+                None => Volume::Nothing,
+            },
         })
     }
 
@@ -200,6 +235,9 @@ impl Making<'_> {
             let least = match part.partition.filesystem {
                 Filesystem::Ext4 => ext4::minimum_size_from(&part.tree, &self.ext4(part.partition, size)?, size)?,
                 Filesystem::Vfat => fat::minimum_size_from(&part.tree, &self.fat(part.partition, 0, size), size)?,
+                Filesystem::None if part.partition.role == PartitionRole::Bios => {
+                    self.bios.map_or(0, Bios::bytes).max(size)
+                }
                 Filesystem::Swap | Filesystem::None => size,
             };
             // A whole unit may be of another class than the least size is, and then not suffice.
@@ -243,10 +281,19 @@ impl Volumes<'_> {
                     Volume::Ext4(plan) => Some(plan.as_ref() as &dyn Source),
                     Volume::Fat(plan) => Some(plan.as_ref()),
                     Volume::Swap(swap) => Some(swap),
+                    Volume::Code(code) => Some(code),
                     Volume::Nothing => None,
                 },
             });
         }
-        Disk::new(self.layout.size, identity.disk(), partitions).to("lay out the disk")
+        let disk = Disk::new(self.layout.size, identity.disk(), partitions).to("lay out the disk")?;
+        let code = self.partitions.iter().find_map(|(_, volume)| match volume {
+            Volume::Code(code) => Some(&code.first_sector),
+            _ => None,
+        });
+        match code {
+            Some(code) => disk.with_boot_code(code).to("lay out the disk"),
+            None => Ok(disk),
+        }
     }
 }

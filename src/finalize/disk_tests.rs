@@ -43,7 +43,7 @@ fn tree(files: &[(&str, u32)]) -> Tree {
 fn planned(spec: &ResolvedSpec, files: &[(&str, u32)], look: impl FnOnce(&Volumes<'_>)) -> Result<(), Error> {
     let catalogue = Catalogue::embedded().unwrap();
     let identity = Identity::of(spec);
-    let making = Making { distro: catalogue.find("debian", "13").unwrap(), identity: &identity, epoch: 1 };
+    let making = Making { distro: catalogue.find("debian", "13").unwrap(), identity: &identity, bios: None, epoch: 1 };
     let mounts: Vec<TreePath> = spec.partitions().filter_map(|partition| partition.mount.clone()).collect();
     let mut trees = divide(tree(files), &mounts).unwrap().trees;
     let part = |partition| {

@@ -125,7 +125,7 @@ choice!(
     SystemdBoot = "systemd-boot",
     /// None: the kernel is started from outside.
     None = "none",
-    /// GRUB (not supported yet).
+    /// GRUB: signed, behind shim, and for a BIOS where there is a `bios` partition.
     Grub = "grub",
 );
 

@@ -57,7 +57,7 @@ pub fn disk(spec: &Spec, around: &Around<'_>, problems: &mut Problems) -> Disk {
         let partition = one(&located.value, &located.span, &partitions, around, problems);
         partitions.push((partition, Some(located)));
     }
-    complete(&mut partitions, spec, problems);
+    complete(&mut partitions, spec, around, problems);
     possible::mounts(&partitions, around, problems);
     possible::sizes(&partitions, problems);
     possible::growth(&mut partitions, problems);
@@ -95,12 +95,16 @@ impl Disk {
 }
 
 /// Adds what every disk has, and puts the ESP first, where firmware looks first.
-fn complete(partitions: &mut Vec<Written<'_>>, spec: &Spec, problems: &mut Problems) {
+fn complete(partitions: &mut Vec<Written<'_>>, spec: &Spec, around: &Around<'_>, problems: &mut Problems) {
     let esp = match partitions.iter().position(|(partition, _)| partition.role == PartitionRole::Esp) {
         Some(at) => partitions.remove(at),
         None => (usual_partition(PartitionRole::Esp, PartitionSize::Bytes(ByteSize(ESP_BYTES_DEFAULT))), None),
     };
     if partitions.is_empty() {
+        if around.bootloader == Bootloader::Grub && around.architecture == Architecture::Amd64 {
+            let size = PartitionSize::Bytes(ByteSize(BIOS_BYTES_DEFAULT));
+            partitions.push((usual_partition(PartitionRole::Bios, size), None));
+        }
         partitions.push((usual_partition(PartitionRole::Root, PartitionSize::Rest), None));
     }
     partitions.insert(0, esp);

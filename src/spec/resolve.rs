@@ -48,7 +48,7 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
     let custom = &spec.customizations;
     provider(&base.os, &base.version, around.providers, problems);
     let (formats, compression) = output(spec, problems);
-    let bootloader = bootloader(spec, problems);
+    let bootloader = bootloader(spec);
     let destination = spec.output.destination.as_ref().map_or("output", |d| d.value.as_str());
     // All of these run whatever the others found: every problem at once.
     let hostname = hostname(spec, problems);
@@ -129,14 +129,9 @@ fn provider(
     }
 }
 
-fn bootloader(spec: &Spec, problems: &mut Problems) -> Bootloader {
+fn bootloader(spec: &Spec) -> Bootloader {
     match &spec.bootloader {
         None => Bootloader::SystemdBoot,
-        Some(Located { value: Bootloader::Grub, span }) => {
-            let problem = Problem::error(span, "bootloader: grub is not supported yet");
-            problems.push(problem.hint("use systemd-boot, or none"));
-            Bootloader::Grub
-        }
         Some(loader) => loader.value,
     }
 }

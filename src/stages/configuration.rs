@@ -7,6 +7,7 @@ use crate::configure::{self, Surroundings};
 use crate::context::Context;
 use crate::error::Error;
 use crate::spec::ResolvedSpec;
+use crate::spec::resolved::Bootloader;
 
 /// Applies the spec's customizations, one layer per step.
 ///
@@ -17,8 +18,15 @@ pub fn configuration(spec: &ResolvedSpec, composed: Composed, cx: &Context) -> R
     let identity = Identity::of(spec);
     let distro = cx.distro(spec)?;
     let cmdline = command_line(spec, &distro, &identity);
-    let surroundings =
-        Surroundings { identity: &identity, cmdline: &cmdline, token: &distro.os, volatile: &distro.volatile };
+    let architecture = cx.architecture(spec)?;
+    let surroundings = Surroundings {
+        identity: &identity,
+        cmdline: &cmdline,
+        token: &distro.os,
+        volatile: &distro.volatile,
+        boot: &distro.boot,
+        grub: distro.boot.grub.get(&architecture).filter(|_| spec.bootloader == Bootloader::Grub),
+    };
     let before = stack.clone();
     configure::configure(spec, &surroundings, cx, &mut stack)?;
     compose::follow(cx, &distro, &before, &mut stack)?;

@@ -1,10 +1,13 @@
 //! Finalize: the tree is verified and becomes the outputs that the spec asks for.
 
-use layers::{Tree, TreePath};
+use layers::{Contents, Tree, TreePath};
+use providers::distro::{Distro, Grub};
 
 use super::configuration::command_line;
 use super::{Configured, PackageSet};
-use crate::boot::{Boot, Esp, Identity, esp, lay_over};
+use crate::boot::grub::Bios;
+use crate::boot::{self, Boot, Esp, Identity, esp, lay_over};
+use crate::configure::grub;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::finalize::{Artifact, Both, Named, Target, disk, divide, documents, output, passes};
@@ -34,7 +37,12 @@ pub fn finalize(
     let facts = distro.architecture(&packages.lock.architecture).to("read the provider's facts")?;
     let esp = match spec.bootloader {
         Bootloader::None => None,
-        _ => {
+        Bootloader::Grub => {
+            let home = grub::Home::of(spec, &identity);
+            let (root, directory) = (home.file_system.to_string(), home.directory());
+            Some(boot::grub::esp(&tree, grub_facts(distro, packages)?, &facts.efi_suffix, &root, &directory, epoch)?)
+        }
+        Bootloader::SystemdBoot => {
             let loader = distro.loader_path(&packages.lock.architecture).to("read the provider's facts")?;
             let boot = Boot {
                 loader: TreePath::new(loader).to("name the boot loader")?,
@@ -49,9 +57,13 @@ pub fn finalize(
             Some(esp(&tree, &contents, &boot)?)
         }
     };
+    let bios = match spec.bootloader {
+        Bootloader::Grub => bios(spec, grub_facts(distro, packages)?, &tree, &contents)?,
+        _ => None,
+    };
     cx.check()?;
     let parts = parts(spec, tree, esp.as_ref())?;
-    let making = disk::Making { distro, identity: &identity, epoch };
+    let making = disk::Making { distro, identity: &identity, bios: bios.as_ref(), epoch };
     let volumes = disk::plan(spec, &making, &parts)?;
     let whole = volumes.disk(&identity, &facts.root_type)?;
     let empty = layers::MemoryContents::default();
@@ -59,6 +71,19 @@ pub fn finalize(
     let images = output::write(spec, &whole, &Both(&contents, esp_contents), target, cx)?;
     cx.check()?;
     documents::publish(spec, packages, stack, images, target, cx)
+}
+
+fn grub_facts<'a>(distro: &'a Distro, packages: &PackageSet) -> Result<&'a Grub, Error> {
+    let known = distro.boot.grub.get(&packages.lock.architecture);
+    known.ok_or_else(|| Error::build(format!("failed to find GRUB among the facts about {}", distro.title)))
+}
+
+/// What a BIOS runs, where the disk has a place for it.
+fn bios(spec: &ResolvedSpec, facts: &Grub, tree: &Tree, contents: &dyn Contents) -> Result<Option<Bios>, Error> {
+    match &facts.bios {
+        Some(directory) if grub::has_bios(spec, facts) => Bios::of(tree, contents, directory).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// The tree of each partition.

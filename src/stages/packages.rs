@@ -98,6 +98,8 @@ fn request(spec: &ResolvedSpec, distro: &Distro, ranked: &[Ranked], cx: &Context
     };
     Ok(lock::Request {
         variant: spec.variant.as_str().to_owned(),
+        bootloader: (spec.bootloader == crate::spec::resolved::Bootloader::Grub)
+            .then(|| spec.bootloader.as_str().to_owned()),
         kernel_version: kernel.as_ref().and(spec.kernel.version.as_ref()).map(ToString::to_string),
         kernel,
         recommends: spec.packages.recommends,
@@ -134,7 +136,7 @@ fn resolve(
         .collect();
     let universe = Universe::from_indexes(indexes, &architecture.to_string(), &Options::default())
         .to("read the package indexes")?;
-    let wishes = wishes(spec, distro, &request, &universe)?;
+    let wishes = wishes(spec, distro, &architecture, &request, &universe)?;
     let asked = Request {
         variant: Variant::Minbase,
         install: wishes,
@@ -183,6 +185,7 @@ fn unsolvable(error: &Unsolvable) -> Error {
 fn wishes(
     spec: &ResolvedSpec,
     distro: &Distro,
+    architecture: &providers::Architecture,
     request: &lock::Request,
     universe: &Universe,
 ) -> Result<Vec<Wish>, Error> {
@@ -192,11 +195,17 @@ fn wishes(
             names.push((name.to_owned(), Origin::Default));
         }
     };
-    distro.default_packages(spec.variant.into()).iter().for_each(|name| default(name));
+    let grub = request.bootloader.as_ref().and_then(|_| distro.boot.grub.get(architecture));
+    // A second boot loader would want kernels on the ESP for itself.
+    let unwanted = |name: &&String| grub.is_some() && **name == distro.boot.package;
+    distro.default_packages(spec.variant.into()).iter().filter(|name| !unwanted(name)).for_each(|name| default(name));
     if let Some(kernel) = &request.kernel {
         default(&super::kernel::named(distro, universe, kernel, request.kernel_version.as_deref())?);
         distro.initramfs.packages.iter().for_each(|name| default(name));
-        default(&distro.boot.package);
+        match grub {
+            Some(grub) => grub.packages.iter().for_each(|name| default(name)),
+            None => default(&distro.boot.package),
+        }
         // Grows the root partition on first boot; part of systemd in older releases.
         if universe.candidate("systemd-repart").is_some() {
             default("systemd-repart");

@@ -16,10 +16,9 @@ pub fn validate(spec: &ResolvedSpec, cx: &Context) -> Result<(), Error> {
     distro.architecture(&architecture).or_fail(crate::error::Kind::Validation, || {
         format!("Validation error: '{architecture}' is not an architecture of {}", distro.title)
     })?;
-    if spec.bootloader == Bootloader::Grub {
-        return Err(
-            Error::validation("Validation error: the boot loader 'grub' is not supported yet").hint("use systemd-boot")
-        );
+    if spec.bootloader == Bootloader::Grub && !distro.boot.grub.contains_key(&architecture) {
+        let what = format!("the boot loader 'grub' is not supported yet on {} for {architecture}", distro.title);
+        return Err(Error::validation(format!("Validation error: {what}")).hint("use systemd-boot"));
     }
     // Known, and refused rather than ignored: a spec must not mean less than it says.
     if spec.build_network {

@@ -198,6 +198,28 @@ pub struct Boot {
     pub initrd: String,
     /// The kernel's command line, without the root file system.
     pub cmdline: Vec<String>,
+    /// GRUB, for the architectures that images can have it on.
+    #[serde(default)]
+    pub grub: BTreeMap<Architecture, Grub>,
+}
+
+/// GRUB as the release ships it: signed for UEFI, behind shim, and where there is one for a BIOS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grub {
+    /// The packages that hold it.
+    pub packages: Vec<String>,
+    /// The directory below `EFI` in which the signed image looks for its configuration.
+    pub vendor: String,
+    /// Path of the signed first stage in the image.
+    pub shim: String,
+    /// Path of the signed image that shim starts.
+    pub loader: String,
+    /// Path of the manager of a machine's own keys, which shim starts when asked to.
+    pub mok_manager: String,
+    /// The directory of its images and modules for a BIOS (platform i386-pc).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bios: Option<String>,
 }
 
 /// How the initial ramdisk is made.

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub use architecture::{Architecture, ArchitectureError};
 pub use catalogue::Catalogue;
 pub use facts::{
-    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Initramfs, Kernel, MirrorRule, RepositoryFacts,
+    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, MirrorRule, RepositoryFacts,
     Variant, VariantFacts,
 };
 pub use scaffold::ScaffoldFile;

@@ -26,6 +26,7 @@ fn lock() -> Lock {
         request: Request {
             variant: "minimal".into(),
             kernel: Some("linux-image-cloud-amd64".into()),
+            bootloader: None,
             kernel_version: None,
             recommends: false,
             install: ["nginx".to_owned()].into(),
