@@ -143,7 +143,8 @@ pub struct Entry {
 
 /// GRUB's menu as it is until update-grub(8) makes another, the newest kernel first.
 pub fn menu(title: &str, file_system: Uuid, cmdline: &str, entries: &[Entry]) -> String {
-    let mut text = String::from("# Made with the image; update-grub(8) writes over it.\nset default=0\nset timeout=3\n");
+    let mut text =
+        String::from("# Made with the image; update-grub(8) writes over it.\nset default=0\nset timeout=3\n");
     if let Some(speed) = serial_speed(cmdline) {
         text.push_str(&format!(
             "serial --unit=0 --speed={speed}\nterminal_input console serial\nterminal_output console serial\n"

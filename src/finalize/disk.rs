@@ -1,8 +1,8 @@
 //! The graph of a disk: its partitions, each made of a tree or of nothing.
 
-use image::{Sink, Source};
 use image::disk::{Disk, Layout, Partition as OnDisk, PartitionSize as Wish, attributes, layout, types};
 use image::swap::Swap;
+use image::{Sink, Source};
 use image::{ext4, fat};
 use layers::{Content, Contents, Error as LayersError, Time, Tree};
 use providers::distro::Distro;

@@ -19,15 +19,28 @@ pub struct Machine {
 impl Machine {
     /// Boots a disk under UEFI. What it writes goes into the disk.
     pub fn boot(disk: &Path, format: &str, work: &Path) -> Self {
-        let ssh_port = free_port();
         let variables = work.join("vars.fd");
         std::fs::copy(firmware("OVMF_VARS"), &variables).unwrap();
-        let mut child = Command::new("qemu-system-x86_64")
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024", "-nographic", "-no-reboot"])
-            .arg("-drive")
-            .arg(format!("if=pflash,format=raw,readonly=on,file={}", firmware("OVMF_CODE").display()))
-            .arg("-drive")
-            .arg(format!("if=pflash,format=raw,file={}", variables.display()))
+        let mut qemu = Self::qemu();
+        qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", firmware("OVMF_CODE").display()));
+        qemu.arg("-drive").arg(format!("if=pflash,format=raw,file={}", variables.display()));
+        Self::start(qemu, disk, format, work)
+    }
+
+    /// Boots a disk under a BIOS, QEMU's own.
+    pub fn boot_by_bios(disk: &Path, format: &str, work: &Path) -> Self {
+        Self::start(Self::qemu(), disk, format, work)
+    }
+
+    fn qemu() -> Command {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024", "-nographic", "-no-reboot"]);
+        qemu
+    }
+
+    fn start(mut qemu: Command, disk: &Path, format: &str, work: &Path) -> Self {
+        let ssh_port = free_port();
+        let mut child = qemu
             .arg("-drive")
             .arg(format!("file={},format={format},if=virtio", disk.display()))
             .arg("-nic")

@@ -7,6 +7,7 @@ mod convert;
 mod distributions;
 mod doctor;
 mod fidelity;
+mod grub;
 mod images;
 mod machine;
 mod many;
