@@ -1,9 +1,10 @@
 //! Bytes of file systems and disks.
 //!
-//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`]; [`swap`] holds none),
+//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`], [`squashfs`]; [`swap`] holds none),
 //! file systems become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`],
 //! [`vhdx`], [`vmdk`], [`vdi`]; any of them by [`container`]).
-//! Each writer settles every position first (a plan), then gives its bytes in the order they lie.
+//! Each writer settles every position first (a plan), then gives its bytes in the order they lie;
+//! only squashfs cannot, whose positions depend on how far its bytes are compressed.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
 
 pub mod background;
@@ -20,6 +21,7 @@ pub mod medium;
 pub mod qcow2;
 pub mod raw;
 pub mod sequential;
+pub mod squashfs;
 pub mod stream;
 pub mod swap;
 pub mod vdi;

@@ -4,6 +4,7 @@
 mod ext;
 mod fat;
 mod identify;
+mod squashfs;
 
 use layers::Meta;
 
@@ -60,10 +61,10 @@ pub trait Volume: Sync {
     /// Damage.
     fn target(&self, id: FileId) -> Result<Vec<u8>, Error>;
 
-    /// Label, without padding.
+    /// Label, without padding; empty where the format has none.
     fn label(&self) -> String;
 
-    /// The identity that `UUID=` finds it by.
+    /// The identity that `UUID=` finds it by; empty where the format has none.
     fn uuid(&self) -> String;
 
     /// Size, and how much of it is free if the file system keeps count; bytes.
@@ -77,6 +78,7 @@ pub trait Volume: Sync {
 pub fn open<'m>(medium: &'m dyn Medium) -> Result<Option<Box<dyn Volume + 'm>>, Error> {
     Ok(match identify(medium)? {
         Some(Format::Ext) => Some(Box::new(ext::Ext::open(medium)?)),
+        Some(Format::Squashfs) => Some(Box::new(squashfs::Squashfs::open(medium)?)),
         Some(Format::Fat) => Some(Box::new(fat::Fat::open(medium)?)),
         _ => None,
     })

@@ -1,7 +1,7 @@
 //! ext4 before its referees: e2fsprogs, the kernel, and our own reader.
 
-mod host;
 mod kernel;
+mod measure;
 #[path = "../referee/mod.rs"]
 mod referee;
 mod roundtrip;

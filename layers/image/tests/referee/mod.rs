@@ -1,6 +1,9 @@
 //! The outside tools that judge what we write, and what several tests need to feed them.
 #![allow(dead_code)]
 
+pub mod host;
+pub mod kernel;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
