@@ -183,6 +183,23 @@ fn images_of_mksquashfs_are_read() {
 }
 
 #[test]
+fn images_that_were_appended_to_are_read() {
+    let Some(mksquashfs) = tool("mksquashfs") else { return };
+    let (from, more) = (planted(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(more.path().join("new")).unwrap();
+    std::fs::write(more.path().join("new/file"), noise(5, 500_000, 200)).unwrap();
+    let file = NamedTempFile::new().unwrap();
+    for (source, how) in [(from.path(), "-noappend"), (more.path(), "-no-progress")] {
+        let verdict = run(&mksquashfs, &[source.to_str().unwrap(), text(&file), how]);
+        assert!(verdict.success, "{}", verdict.text);
+    }
+    let found = read(&medium(&file)).unwrap();
+    for (path, entry) in expected(from.path()).iter().chain(expected(more.path()).iter()) {
+        assert!(path.is_root() || found.get(path) == Some(entry), "{path}");
+    }
+}
+
+#[test]
 fn compressors_that_are_not_known_are_named() {
     let Some(mksquashfs) = tool("mksquashfs") else { return };
     let from = tempfile::tempdir().unwrap();
