@@ -114,7 +114,7 @@ fn planted() -> TempDir {
     let from = tempfile::tempdir().unwrap();
     let top = from.path();
     std::fs::create_dir_all(top.join("d/e/f")).unwrap();
-    std::fs::write(top.join("d/large"), noise(3, 9 << 20, 99)).unwrap();
+    std::fs::write(top.join("d/large"), noise(3, 3 << 20, 99)).unwrap();
     std::fs::write(top.join("d/random"), noise(4, 300_000, 255)).unwrap();
     std::fs::hard_link(top.join("d/large"), top.join("d/also large")).unwrap();
     std::fs::write(top.join("empty"), "").unwrap();
@@ -122,8 +122,8 @@ fn planted() -> TempDir {
         std::fs::write(top.join(format!("d/e/file number {index}")), index.to_string()).unwrap();
     }
     let sparse = std::fs::File::create(top.join("sparse")).unwrap();
-    sparse.set_len(40 << 20).unwrap();
-    sparse.write_all_at(b"end", (40 << 20) - 3).unwrap();
+    sparse.set_len(10 << 20).unwrap();
+    sparse.write_all_at(b"end", (10 << 20) - 3).unwrap();
     std::os::unix::fs::symlink("t".repeat(300), top.join("link")).unwrap();
     if rustix::process::geteuid().is_root() {
         let device = rustix::fs::makedev(259, 260);
