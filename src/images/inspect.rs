@@ -199,7 +199,7 @@ pub(super) fn partition(piece: &Piece<'_>, mounted: Option<&Mounted<'_>>) -> Par
         FileSystem {
             format: format.to_string(),
             label: volume.and_then(|volume| text(volume.label())),
-            uuid: volume.map(Volume::uuid),
+            uuid: volume.and_then(|volume| text(volume.uuid())),
             bytes: volume.map(|volume| volume.space().0),
             free_bytes: volume.and_then(|volume| volume.space().1),
         }

@@ -112,3 +112,22 @@ fn put_directory(
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_extended_where_32_bits_do_not_hold_it() {
+        let node =
+            Node { mode: 0o644, owners: (0, 0), mtime: 0, links: 1, attributes: None, what: What::File(Some(0)) };
+        let kind = |start, size| {
+            let located = Located { start, ..Located::default() };
+            let bytes = encode(&node, 1, &Known::File(&located, size)).unwrap();
+            (bytes[0], bytes.len())
+        };
+        assert_eq!(kind(u32::MAX.into(), u32::MAX.into()), (2, 32));
+        assert_eq!(kind(1 << 32, 1), (9, 56));
+        assert_eq!(kind(1, 1 << 32), (9, 56));
+    }
+}

@@ -114,7 +114,7 @@ fn planted() -> TempDir {
     let from = tempfile::tempdir().unwrap();
     let top = from.path();
     std::fs::create_dir_all(top.join("d/e/f")).unwrap();
-    std::fs::write(top.join("d/large"), noise(3, 9 << 20, 99)).unwrap();
+    std::fs::write(top.join("d/large"), noise(3, 3 << 20, 99)).unwrap();
     std::fs::write(top.join("d/random"), noise(4, 300_000, 255)).unwrap();
     std::fs::hard_link(top.join("d/large"), top.join("d/also large")).unwrap();
     std::fs::write(top.join("empty"), "").unwrap();
@@ -122,8 +122,8 @@ fn planted() -> TempDir {
         std::fs::write(top.join(format!("d/e/file number {index}")), index.to_string()).unwrap();
     }
     let sparse = std::fs::File::create(top.join("sparse")).unwrap();
-    sparse.set_len(40 << 20).unwrap();
-    sparse.write_all_at(b"end", (40 << 20) - 3).unwrap();
+    sparse.set_len(10 << 20).unwrap();
+    sparse.write_all_at(b"end", (10 << 20) - 3).unwrap();
     std::os::unix::fs::symlink("t".repeat(300), top.join("link")).unwrap();
     if rustix::process::geteuid().is_root() {
         let device = rustix::fs::makedev(259, 260);
@@ -179,6 +179,24 @@ fn images_of_mksquashfs_are_read() {
             expected.iter_mut().for_each(|(_, entry)| entry.meta.xattrs.clear());
         }
         assert!(read(&medium(&file)).unwrap() == expected, "{how}");
+    }
+}
+
+#[test]
+fn images_that_were_appended_to_are_read() {
+    let Some(mksquashfs) = tool("mksquashfs") else { return };
+    let (from, more) = (planted(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(more.path().join("new")).unwrap();
+    std::fs::write(more.path().join("new/file"), noise(5, 500_000, 200)).unwrap();
+    let file = NamedTempFile::new().unwrap();
+    for (source, how) in [(from.path(), "-noappend"), (more.path(), "-no-progress")] {
+        // Appending would keep a copy of what it overwrites in the home directory.
+        let verdict = run(&mksquashfs, &[source.to_str().unwrap(), text(&file), how, "-no-recovery"]);
+        assert!(verdict.success, "{}", verdict.text);
+    }
+    let found = read(&medium(&file)).unwrap();
+    for (path, entry) in expected(from.path()).iter().chain(expected(more.path()).iter()) {
+        assert!(path.is_root() || found.get(path) == Some(entry), "{path}");
     }
 }
 

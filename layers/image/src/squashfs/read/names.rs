@@ -24,8 +24,8 @@ impl Volume<'_> {
     /// # Errors
     /// [`Error::Damaged`] for what is no directory, for lists that contradict themselves, names
     /// that no file can have, two that are the same, and more names than that. So are names of an
-    /// inode that does not lie before the directory's: whoever writes knows where an inode lies
-    /// only when it is written, so none is made like that, and no directory can be inside itself.
+    /// inode that does not lie before the directory's: writers know where an inode lies only when
+    /// it is written, so they make none like that, and no directory can be inside itself.
     pub fn names(&self, node: &Node, most: u64) -> Result<Vec<Name>, Error> {
         let table = self.superblock.directory_table;
         let Some(start) = node.names() else {
