@@ -1,8 +1,9 @@
 //! Bytes of file systems and disks.
 //!
-//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`], [`squashfs`]; [`swap`] holds none),
-//! file systems become a disk ([`disk`]), a disk becomes a container file ([`raw`], [`qcow2`], [`vhd`],
-//! [`vhdx`], [`vmdk`], [`vdi`]; any of them by [`container`]).
+//! Three levels that never mix: a tree becomes a file system ([`ext4`], [`fat`], [`iso`], [`squashfs`]; [`swap`]
+//! holds none), file systems become a disk ([`disk`]; an ISO 9660 image is one by itself), a disk becomes a
+//! container file ([`raw`], [`qcow2`], [`vhd`], [`vhdx`], [`vmdk`], [`vdi`]; any of them by
+//! [`container`]).
 //! Each writer settles every position first (a plan), then gives its bytes in the order they lie;
 //! only squashfs cannot, whose positions depend on how far its bytes are compressed.
 //! Nothing here knows a store, a spec, a package, a clock or chance.
@@ -17,6 +18,7 @@ pub mod disk;
 pub mod error;
 pub mod ext4;
 pub mod fat;
+pub mod iso;
 pub mod medium;
 pub mod qcow2;
 pub mod raw;

@@ -1,10 +1,14 @@
 //! How bytes flow from a plan to one or more outputs: in ascending order, holes left out.
 
 use std::fs::File;
+use std::io::{self, Read};
 
-use layers::Contents;
+use layers::{Content, Contents, TreePath};
 
 use crate::Error;
+
+/// Bytes of a file read at once.
+const COPY_BYTES: usize = 256 * 1024;
 
 /// Something with a size whose bytes are settled: a file system, a disk.
 pub trait Source: Sync {
@@ -65,5 +69,36 @@ pub struct Tee<'a>(pub Vec<&'a mut dyn Sink>);
 impl Sink for Tee<'_> {
     fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.0.iter_mut().try_for_each(|sink| sink.data(offset, bytes))
+    }
+}
+
+/// Gives a file's bytes; exactly as many as its content says.
+pub(crate) fn copy_file(
+    contents: &dyn Contents,
+    content: &Content,
+    path: &TreePath,
+    offset: u64,
+    buffer: &mut Vec<u8>,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    if let Some(file) = contents.host_file(content)?
+        && sink.file(offset, &file, content.size)?
+    {
+        return Ok(());
+    }
+    buffer.resize(COPY_BYTES, 0);
+    let failed = |source| Error::Content { path: path.to_string(), source };
+    let mut reader = contents.open(content)?;
+    let mut done = 0;
+    while done < content.size {
+        let count = (content.size - done).min(COPY_BYTES as u64) as usize;
+        reader.read_exact(&mut buffer[..count]).map_err(failed)?;
+        sink.data(offset + done, &buffer[..count])?;
+        done += count as u64;
+    }
+    match reader.read(&mut buffer[..1]) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(failed(io::Error::other("it is longer than the tree says"))),
+        Err(source) => Err(failed(source)),
     }
 }

@@ -151,6 +151,36 @@ impl<'a> Disk<'a> {
         }
         bytes
     }
+
+    fn header(&self, entries: &[u8]) -> Header {
+        let sectors = self.size / SECTOR_BYTES;
+        Header {
+            here: 1,
+            other: sectors - 1,
+            last_usable: sectors - AFTER_USABLE - 1,
+            entries_at: 2,
+            disk_guid: self.guid,
+            entries_crc: crc32fast::hash(entries),
+        }
+    }
+
+    /// What lies before every partition: boot record, header, entries.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        let entries = self.entries();
+        let boot_record = protective_mbr(self.size / SECTOR_BYTES, &self.boot_code);
+        [&boot_record[..], &self.header(&entries).encode(), &entries].concat()
+    }
+
+    /// What lies behind every partition, and where, in bytes.
+    pub(crate) fn tail(&self) -> (u64, Vec<u8>) {
+        let entries = self.entries();
+        let primary = self.header(&entries);
+        let (last, entries_at) = (primary.other, primary.other - ENTRIES_SECTORS);
+        // The backup must stand on its own when the primary is gone: it names its own place and
+        // its own copy of the entries.
+        let backup = Header { here: last, other: 1, entries_at, ..primary };
+        (entries_at * SECTOR_BYTES, [&entries[..], &backup.encode()].concat())
+    }
 }
 
 impl Source for Disk<'_> {
@@ -159,31 +189,14 @@ impl Source for Disk<'_> {
     }
 
     fn write_to(&self, contents: &dyn Contents, sink: &mut dyn Sink) -> Result<(), Error> {
-        let sectors = self.size / SECTOR_BYTES;
-        let last = sectors - 1;
-        let backup_entries = last - ENTRIES_SECTORS;
-        let entries = self.entries();
-        let primary = Header {
-            here: 1,
-            other: last,
-            last_usable: sectors - AFTER_USABLE - 1,
-            entries_at: 2,
-            disk_guid: self.guid,
-            entries_crc: crc32fast::hash(&entries),
-        };
-        sink.data(0, &protective_mbr(sectors, &self.boot_code))?;
-        sink.data(SECTOR_BYTES, &primary.encode())?;
-        sink.data(2 * SECTOR_BYTES, &entries)?;
+        sink.data(0, &self.head())?;
         for &number in &self.order {
             let partition = &self.partitions[number];
             if let Some(content) = partition.content {
                 content.write_to(contents, &mut Shifted { sink, by: partition.start })?;
             }
         }
-        // The backup must stand on its own when the primary is gone: it names its own place and
-        // its own copy of the entries.
-        let backup = Header { here: last, other: 1, entries_at: backup_entries, ..primary };
-        sink.data(backup_entries * SECTOR_BYTES, &entries)?;
-        sink.data(last * SECTOR_BYTES, &backup.encode())
+        let (at, backup) = self.tail();
+        sink.data(at, &backup)
     }
 }

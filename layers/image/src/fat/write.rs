@@ -1,8 +1,6 @@
 //! Gives the bytes of a plan in the order they lie.
 
-use std::io::{self, Read};
-
-use layers::{Content, Contents, TreePath};
+use layers::Contents;
 
 use super::format::{
     BACKUP_SECTOR, FATS, FS_INFO_SECTOR, Kind, LONG_LAST, LONG_UNIT_AT, LONG_UNITS, MEDIA, SECTOR, SLOT, attribute,
@@ -12,10 +10,8 @@ use super::name::{self, Short};
 use super::plan::{Node, Plan};
 use super::time::DosTime;
 use crate::bytes::put;
+use crate::stream::copy_file;
 use crate::{Error, Sink, Source};
-
-/// Bytes of a file read at once.
-const COPY_BYTES: usize = 256 * 1024;
 
 impl Source for Plan {
     fn size(&self) -> u64 {
@@ -201,36 +197,5 @@ fn put_long_name(bytes: &mut Vec<u8>, node: &Node) {
             put(&mut slot, at, &unit.to_le_bytes());
         }
         bytes.extend(slot);
-    }
-}
-
-/// Gives a file's bytes; exactly as many as its content says.
-fn copy_file(
-    contents: &dyn Contents,
-    content: &Content,
-    path: &TreePath,
-    offset: u64,
-    buffer: &mut Vec<u8>,
-    sink: &mut dyn Sink,
-) -> Result<(), Error> {
-    if let Some(file) = contents.host_file(content)?
-        && sink.file(offset, &file, content.size)?
-    {
-        return Ok(());
-    }
-    buffer.resize(COPY_BYTES, 0);
-    let failed = |source| Error::Content { path: path.to_string(), source };
-    let mut reader = contents.open(content)?;
-    let mut done = 0;
-    while done < content.size {
-        let count = (content.size - done).min(COPY_BYTES as u64) as usize;
-        reader.read_exact(&mut buffer[..count]).map_err(failed)?;
-        sink.data(offset + done, &buffer[..count])?;
-        done += count as u64;
-    }
-    match reader.read(&mut buffer[..1]) {
-        Ok(0) => Ok(()),
-        Ok(_) => Err(failed(io::Error::other("it is longer than the tree says"))),
-        Err(source) => Err(failed(source)),
     }
 }

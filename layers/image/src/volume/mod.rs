@@ -4,6 +4,7 @@
 mod ext;
 mod fat;
 mod identify;
+mod iso;
 mod squashfs;
 
 use layers::Meta;
@@ -80,6 +81,7 @@ pub fn open<'m>(medium: &'m dyn Medium) -> Result<Option<Box<dyn Volume + 'm>>, 
         Some(Format::Ext) => Some(Box::new(ext::Ext::open(medium)?)),
         Some(Format::Squashfs) => Some(Box::new(squashfs::Squashfs::open(medium)?)),
         Some(Format::Fat) => Some(Box::new(fat::Fat::open(medium)?)),
+        Some(Format::Iso9660) => Some(Box::new(iso::Iso::open(medium)?)),
         _ => None,
     })
 }
