@@ -8,7 +8,7 @@ use super::format::{
     SECTOR_BYTES, protective_mbr,
 };
 use crate::bytes::put;
-use crate::stream::Shifted;
+use crate::stream::{Shifted, ahead};
 use crate::{Error, Sink, Source};
 
 /// One partition.
@@ -159,6 +159,12 @@ impl Source for Disk<'_> {
     }
 
     fn write_to(&self, contents: &dyn Contents, sink: &mut dyn Sink) -> Result<(), Error> {
+        ahead(&|sink| self.give(contents, sink), sink)
+    }
+}
+
+impl Disk<'_> {
+    fn give(&self, contents: &dyn Contents, sink: &mut dyn Sink) -> Result<(), Error> {
         let sectors = self.size / SECTOR_BYTES;
         let last = sectors - 1;
         let backup_entries = last - ENTRIES_SECTORS;
