@@ -54,13 +54,22 @@ measured() {
   awk '{print $1}' figures >> "times.$name"
   awk '{printf "%.2f\n", $2 + $3}' figures >> "times.$name.processor"
   awk '{printf "%d\n", $4 / 1024}' figures >> "times.$name.peak"
-  echo "$name: $(tail -1 "times.$name") s, processor $(tail -1 "times.$name.processor") s, $(tail -1 "times.$name.peak") MiB"
+  echo "$name: $(tail -qn 1 "times.$name" "times.$name.processor" "times.$name.peak" | paste -sd ' ') (s, processor s, MiB)"
 }
 peer_raw() { rm -f out/peer.raw; measured mke2fs mke2fs -q -F -t ext4 -d "$tree" out/peer.raw "${mib}M"; }
 # convert NAME OPTION…: qemu-img's part of a chain.
-convert() { local name=$1; shift; rm -f out/peer.qcow2; measured "$name" qemu-img convert -O qcow2 -c -W -m 16 "$@" out/peer.raw out/peer.qcow2; }
-# ours NAME OUTPUT…
-ours() { local name=$1; shift; rm -f "$@"; measured "$name" ./disk "$tree" "$mib" "$@"; }
+convert() {
+  local name=$1; shift
+  rm -f out/peer.qcow2
+  measured "$name" qemu-img convert -O qcow2 -c -W -m 16 "$@" out/peer.raw out/peer.qcow2
+}
+# ours NAME OUTPUT…: also what it takes once the tree is known, as it is where it comes from a store.
+ours() {
+  local name=$1; shift
+  rm -f "$@"
+  measured "$name" ./disk "$tree" "$mib" "$@"
+  awk '/^plan:/ {plan=$2} /^write:/ {write=$2} END {print plan + write}' log >> "times.$name.known"
+}
 sound() { e2fsck -fn "$1?offset=1048576" > fsck 2>&1 || { cat fsck >&2; exit 1; }; }
 has() { case " $cases " in *" $1 "*) true ;; *) false ;; esac; }
 
@@ -132,14 +141,20 @@ row() {
     wall=$(sum "$wall" "$(median "$peer")"); processor=$(sum "$processor" "$(median "$peer.processor")")
   done
   echo "| $what | $(median "$name") | $wall | $(ratio "$(median "$name")" "$wall") | $aim |" \
-    "$(median "$name.processor") | $processor | $(ratio "$(median "$name.processor")" "$processor") | $(median "$name.peak") |"
+    "$(median "$name.processor") | $processor | $(ratio "$(median "$name.processor")" "$processor") |" \
+    "$(median "$name.peak") |"
 }
-size() { echo; echo "$1: $(cat "size.$2") bytes, $(cat "size.$3") by the peer: $(ratio "$(cat "size.$2")" "$(cat "size.$3")")"; }
+size() {
+  echo
+  echo "$1: $(cat "size.$2") bytes, $(cat "size.$3") by the peer: $(ratio "$(cat "size.$2")" "$(cat "size.$3")")"
+}
 echo
 echo '| what | s | peer, s | ratio | aim | processor, s | peer | ratio | peak, MiB |'
 echo '|---|---|---|---|---|---|---|---|---|'
 row 'raw, against `mke2fs -d`' raw mke2fs 0.5
 row 'raw, against `dd` of the bytes' raw dd 2.2
+known=$(median raw.known)
+echo "| the same once the tree is known | $known | $(median dd) | $(ratio "$known" "$(median dd)") | 2.2 | | | | |"
 if has zstd; then row 'qcow2 zstd, against `mke2fs -d` + `qemu-img convert`' zstd mke2fs convert-zstd 0.5; fi
 if has zlib; then row 'qcow2 zlib, against the same' zlib mke2fs convert-zlib 0.3; fi
 if has gzip; then row 'raw.gz, against `pigz -6` of the raw file' gzip pigz 0.3; fi

@@ -182,8 +182,7 @@ fn main() -> Outcome<()> {
     let mut writers = Vec::new();
     for output in outputs {
         let path = Path::new(output);
-        let (format, compression) =
-            form(path).ok_or_else(|| format!("{} does not say what it is", path.display()))?;
+        let (format, compression) = form(path).ok_or_else(|| format!("{} does not say what it is", path.display()))?;
         let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
         let options = Options { format, size: disk.size(), compression, created: options.created, threads };
         writers.push(Writer::new(file, path, &options)?);
