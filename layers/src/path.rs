@@ -120,8 +120,15 @@ impl TreePath {
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
         // '/' sorts below every other byte, so that a subtree is contiguous ("a/b" before "a-b").
-        let rank = |&byte: &u8| if byte == b'/' { 0u8 } else { byte };
-        self.0.iter().map(rank).cmp(other.0.iter().map(rank))
+        let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+        // Neighbours have much in common: eight bytes at a time.
+        let ((ones, _), (twos, _)) = (self.0.as_chunks::<8>(), other.0.as_chunks::<8>());
+        let equal = 8 * ones.iter().zip(twos).take_while(|(one, two)| one == two).count();
+        let (one, two) = (&self.0[equal..], &other.0[equal..]);
+        match one.iter().zip(two).find(|(one, two)| one != two) {
+            Some((&one, &two)) => rank(one).cmp(&rank(two)),
+            None => one.len().cmp(&two.len()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::format::{
     SECTOR_BYTES, protective_mbr,
 };
 use crate::bytes::put;
-use crate::stream::Shifted;
+use crate::stream::{Shifted, ahead};
 use crate::{Error, Sink, Source};
 
 /// One partition.
@@ -189,6 +189,12 @@ impl Source for Disk<'_> {
     }
 
     fn write_to(&self, contents: &dyn Contents, sink: &mut dyn Sink) -> Result<(), Error> {
+        ahead(&|sink| self.give(contents, sink), sink)
+    }
+}
+
+impl Disk<'_> {
+    fn give(&self, contents: &dyn Contents, sink: &mut dyn Sink) -> Result<(), Error> {
         sink.data(0, &self.head())?;
         for &number in &self.order {
             let partition = &self.partitions[number];

@@ -25,7 +25,9 @@ const WHOLE_FILE: u64 = 256 << 10;
 /// Collects what lies side by side into large writes.
 struct Collector<'s> {
     sink: &'s mut dyn Sink,
+    /// Of [`BUFFER`] bytes; what was in it before is not cleared.
     buffer: Vec<u8>,
+    filled: usize,
     /// Where the buffer lies, bytes.
     start: u64,
     /// Gaps shorter than a block are ends of blocks and are filled with zeros.
@@ -33,20 +35,28 @@ struct Collector<'s> {
 }
 
 impl Collector<'_> {
-    /// Room for bytes at an offset.
+    /// Room for at most [`CHUNK`] bytes at an offset, to be filled by the caller.
     fn room(&mut self, offset: u64, length: usize) -> Result<&mut [u8], Error> {
-        let end = self.start + self.buffer.len() as u64;
-        let gap = offset.saturating_sub(end);
-        if self.buffer.is_empty() || gap >= self.block || self.buffer.len() + length > BUFFER {
+        let gap = offset.saturating_sub(self.start + self.filled as u64);
+        if self.filled == 0 || gap >= self.block || self.filled + gap as usize + length > BUFFER {
             self.flush()?;
             self.start = offset;
         } else {
             // Less than a block.
-            self.buffer.resize(self.buffer.len() + gap as usize, 0);
+            let before = self.filled;
+            self.filled += gap as usize;
+            self.buffer[before..self.filled].fill(0);
         }
-        let at = self.buffer.len();
-        self.buffer.resize(at + length, 0);
-        Ok(&mut self.buffer[at..])
+        let at = self.filled;
+        self.filled += length;
+        Ok(&mut self.buffer[at..self.filled])
+    }
+
+    /// The same with zeros in it.
+    fn zeros(&mut self, offset: u64, length: usize) -> Result<&mut [u8], Error> {
+        let room = self.room(offset, length)?;
+        room.fill(0);
+        Ok(room)
     }
 
     fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
@@ -55,9 +65,9 @@ impl Collector<'_> {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        if !self.buffer.is_empty() {
-            self.sink.data(self.start, &self.buffer)?;
-            self.buffer.clear();
+        if self.filled > 0 {
+            self.sink.data(self.start, &self.buffer[..self.filled])?;
+            self.filled = 0;
         }
         Ok(())
     }
@@ -90,7 +100,8 @@ impl Source for Plan {
     fn write_to(&self, contents: &dyn Contents, sink: &mut dyn Sink) -> Result<(), Error> {
         let out = Collector {
             sink,
-            buffer: Vec::with_capacity(BUFFER),
+            buffer: vec![0; BUFFER],
+            filled: 0,
             start: 0,
             block: u64::from(self.geometry.block_size),
         };
@@ -123,12 +134,12 @@ impl Writing<'_, '_> {
                 }
             }
             What::BlockBitmap(group) => {
-                let room = self.out.room(offset, block)?;
+                let room = self.out.zeros(offset, block)?;
                 descriptor::block_bitmap(&plan.geometry, &plan.taken, group, room);
             }
             What::InodeBitmap(group) => {
                 let used = plan.groups.get(group as usize).map_or(0, |group| group.used_inodes);
-                let room = self.out.room(offset, block)?;
+                let room = self.out.zeros(offset, block)?;
                 descriptor::inode_bitmap(&plan.geometry, used, room);
             }
             What::InodeTable(group) => self.give_inodes(group, offset)?,
@@ -151,7 +162,7 @@ impl Writing<'_, '_> {
         let mut at = offset;
         let mut number = group * plan.geometry.group_inodes + 1;
         for chunk in inodes.chunks(CHUNK / size) {
-            let room = self.out.room(at, chunk.len() * size)?;
+            let room = self.out.zeros(at, chunk.len() * size)?;
             for (inode, bytes) in chunk.iter().zip(room.chunks_exact_mut(size)) {
                 inode.encode(number, plan.checksums, plan.options.created, bytes);
                 number += 1;
