@@ -165,6 +165,8 @@ impl<M: Medium> Medium for Reader<M> {
         };
         let end = self.size.div_ceil(blocks.bytes);
         let first = (offset / blocks.bytes..end).find(|&number| blocks.entry(number) != NO_BLOCK);
-        Ok(first.map(|first| (first * blocks.bytes).max(offset)..((first + 1) * blocks.bytes).min(self.size)))
+        let found = first.map(|first| (first * blocks.bytes).max(offset)..((first + 1) * blocks.bytes).min(self.size));
+        // The disk may end within its last block.
+        Ok(found.filter(|range| range.start < range.end))
     }
 }
