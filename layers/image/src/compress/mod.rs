@@ -8,6 +8,8 @@ mod zst;
 
 use std::io::{self, Write};
 
+use liblzma::stream::Check;
+
 use crate::Error;
 
 pub use decode::{Compressed, Decoder};
@@ -20,6 +22,9 @@ pub enum Compression {
     Gzip(u32),
     /// xz (The .xz File Format 1.2), levels 0 to 9. A thread takes about 120 MB at level 6.
     Xz(u32),
+    /// xz as the kernel's decompressor takes it (Linux, Documentation/staging/xz.rst): levels 0 to
+    /// 9, CRC32 in place of CRC64.
+    KernelXz(u32),
     /// Zstandard (RFC 8878), levels 1 to 19.
     Zstd(i32),
 }
@@ -29,7 +34,7 @@ impl Compression {
     pub fn extension(self) -> &'static str {
         match self {
             Self::Gzip(_) => "gz",
-            Self::Xz(_) => "xz",
+            Self::Xz(_) | Self::KernelXz(_) => "xz",
             Self::Zstd(_) => "zst",
         }
     }
@@ -66,8 +71,13 @@ impl<W: Write> Encoder<W> {
         match compression {
             Compression::Gzip(level @ 1..=9) => Ok(Self(Format::Gzip(gzip::Encoder::new(writer, level, threads)))),
             Compression::Gzip(level) => refuse("gzip", level.into(), "1 to 9"),
-            Compression::Xz(level @ 0..=9) => Ok(Self(Format::Xz(xz::Encoder::new(writer, level, threads)))),
-            Compression::Xz(level) => refuse("xz", level.into(), "0 to 9"),
+            Compression::Xz(level @ 0..=9) => {
+                Ok(Self(Format::Xz(xz::Encoder::new(writer, level, Check::Crc64, threads))))
+            }
+            Compression::KernelXz(level @ 0..=9) => {
+                Ok(Self(Format::Xz(xz::Encoder::new(writer, level, Check::Crc32, threads))))
+            }
+            Compression::Xz(level) | Compression::KernelXz(level) => refuse("xz", level.into(), "0 to 9"),
             Compression::Zstd(level @ 1..=19) => match zst::encoder(writer, level, size, threads) {
                 Ok(encoder) => Ok(Self(Format::Zstd(encoder))),
                 Err(error) => Err(Error::Unsupported {

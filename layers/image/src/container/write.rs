@@ -88,7 +88,9 @@ impl Writer {
                     None => qcow2::Compression::None,
                     Some(Compression::Gzip(level)) => qcow2::Compression::Zlib(level),
                     Some(Compression::Zstd(level)) => qcow2::Compression::Zstd(level),
-                    Some(Compression::Xz(_)) => return Err(refuse(options.format, "its clusters know gzip and zstd")),
+                    Some(Compression::Xz(_) | Compression::KernelXz(_)) => {
+                        return Err(refuse(options.format, "its clusters know gzip and zstd"));
+                    }
                 };
                 let threads = options.threads;
                 let options = qcow2::Options { compression, threads, ..qcow2::Options::new(options.size) };
