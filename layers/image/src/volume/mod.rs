@@ -4,6 +4,7 @@
 mod ext;
 mod fat;
 mod identify;
+mod inside;
 mod iso;
 mod squashfs;
 
@@ -14,6 +15,7 @@ use crate::medium::Medium;
 
 pub use crate::ext4::read::FileKind;
 pub use identify::{Format, identify};
+pub use inside::Inside;
 
 /// The number of a file within its volume.
 pub type FileId = u64;

@@ -1,6 +1,7 @@
 //! The outside tools that judge what we write, and what several tests need to feed them.
 #![allow(dead_code)]
 
+pub mod corners;
 pub mod host;
 pub mod kernel;
 
