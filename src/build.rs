@@ -66,8 +66,7 @@ fn build(
         if let Some(found) = cached(&images, &key, spec, target, cx)? {
             return Ok(found);
         }
-        let names: Vec<String> =
-            output::image_names(spec).into_iter().map(|(_, name)| name).chain(documents::names(spec)).collect();
+        let names: Vec<String> = output::names(spec).into_iter().chain(documents::names(spec)).collect();
         target.prepare(&names)?;
     }
     let packages = stage(cx, Stage::Packages, || stages::fetch(spec, lock, cx))?;
@@ -111,11 +110,13 @@ pub(crate) fn stage<T>(cx: &Context, which: Stage, work: impl FnOnce() -> Result
     result
 }
 
-/// What an image is the image of: spec, lock, time, and the program that makes it.
+/// What an image is the image of: spec, lock, the provider's facts, time, and the program that makes it.
 fn image_key(spec: &ResolvedSpec, lock: &Lock, cx: &Context) -> Result<Key, Error> {
     Ok(KeyBuilder::new("image", 1)
         .field("program", env!("CARGO_PKG_VERSION"))
         .field("spec", spec.digest())
+        // A provider's data may be the user's own file.
+        .field("provider", serde_json::to_vec(&cx.distro(spec)?).to("write the provider's facts")?)
         .field("lock", lock.write().to("write the lock")?)
         .field("epoch", cx.epoch().to_le_bytes())
         .finish())

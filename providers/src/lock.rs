@@ -55,6 +55,9 @@ pub struct Request {
     /// The boot loader asked for; none for the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootloader: Option<String>,
+    /// Whether it must start from live media.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
     /// The kernel package asked for; none when the image has no kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -274,6 +277,7 @@ impl Lock {
         note("image.base.version", self.os_version.clone(), os_version.into());
         note("architecture", self.architecture.to_string(), architecture.to_string());
         note("image.base.type", self.request.variant.clone(), request.variant.clone());
+        note("live media", self.request.live.to_string(), request.live.to_string());
         note("kernel", kernel(&self.request.kernel), kernel(&request.kernel));
         note("bootloader", version(&self.request.bootloader), version(&request.bootloader));
         note("kernel.version", version(&self.request.kernel_version), version(&request.kernel_version));

@@ -125,7 +125,8 @@ pub fn lay_over(below: &mut Tree, over: &Tree) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
+/// The file at a path, links followed.
+pub fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
     let path = tree.resolve(path).ok()?;
     match &tree.get(&path)?.kind {
         file @ Kind::File(_) => Some(file.clone()),

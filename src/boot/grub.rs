@@ -15,8 +15,12 @@ use crate::error::{Error, ResultExt};
 
 /// Directory of GRUB's own files in the image.
 pub const DIRECTORY: &str = "boot/grub";
-/// Where the core image for a BIOS is made, as grub-install(8) does.
+/// Where the core image for a BIOS and a disk is made, as grub-install(8) does.
 pub const CORE_IMAGE: &str = "boot/grub/i386-pc/core.img";
+/// Where that for a BIOS and a disc is made, as grub-mkrescue(1) does.
+pub const DISC_IMAGE: &str = "boot/grub/i386-pc/eltorito.img";
+/// The directory of GRUB's modules for a BIOS in the image.
+pub const MODULES: &str = "boot/grub/i386-pc";
 
 /// Bytes of a sector, as a BIOS reads them.
 const SECTOR: usize = 512;
@@ -40,7 +44,7 @@ const CORE_BYTES_MAX: u64 = 480 << 10;
 ///
 /// # Errors
 /// The image lacks one of them.
-pub fn esp(tree: &Tree, grub: &Grub, efi_suffix: &str, root: &str, directory: &str, epoch: i64) -> Result<Esp, Error> {
+pub fn esp(tree: &Tree, grub: &Grub, efi_suffix: &str, home: &Home, epoch: i64) -> Result<Esp, Error> {
     let mut esp = Esp { tree: Tree::default(), xbootldr: None, generated: MemoryContents::default() };
     let upper = efi_suffix.to_ascii_uppercase();
     let vendor = format!("EFI/{}", grub.vendor);
@@ -53,20 +57,56 @@ pub fn esp(tree: &Tree, grub: &Grub, efi_suffix: &str, root: &str, directory: &s
         put(&mut esp.tree, &format!("{directory}/grub{efi_suffix}.efi"), loader.clone(), epoch)?;
         put(&mut esp.tree, &format!("{directory}/mm{efi_suffix}.efi"), manager.clone(), epoch)?;
     }
-    let settings = esp.generated.add(find(root, directory) + "configfile $prefix/grub.cfg\n");
+    let settings = esp.generated.add(home.find() + "configfile $prefix/grub.cfg\n");
     put(&mut esp.tree, &format!("{vendor}/grub.cfg"), Kind::File(settings), epoch)?;
     Ok(esp)
 }
 
-/// Commands that find GRUB's directory, by the file system that it is on.
-pub fn find(file_system: &str, directory: &str) -> String {
-    format!("search.fs_uuid {file_system} root\nset prefix=($root)'{directory}'\n")
+/// Where GRUB finds its own directory, and kernels.
+#[derive(Clone, Debug)]
+pub enum Home {
+    /// On the file system with this UUID, in this directory of it (`/boot`, or nothing).
+    FileSystem(Uuid, &'static str),
+    /// On the medium that has this file, in `/boot`.
+    Medium(String),
+}
+
+impl Home {
+    /// What stands before the paths of files that are below `/boot` in a running system.
+    pub fn prefix(&self) -> &str {
+        match self {
+            Self::FileSystem(_, prefix) => prefix,
+            Self::Medium(_) => "/boot",
+        }
+    }
+
+    /// GRUB's directory there.
+    pub fn directory(&self) -> String {
+        format!("{}/grub", self.prefix())
+    }
+
+    /// Commands for a core image or for the first file that is read.
+    pub fn find(&self) -> String {
+        let search = match self {
+            Self::FileSystem(uuid, _) => format!("search.fs_uuid {uuid} root"),
+            Self::Medium(file) => format!("search.file {file} root"),
+        };
+        format!("{search}\nset prefix=($root)'{}'\n", self.directory())
+    }
+
+    /// The command of a menu's entry.
+    fn search(&self) -> String {
+        match self {
+            Self::FileSystem(uuid, _) => format!("search --no-floppy --fs-uuid --set=root {uuid}"),
+            Self::Medium(file) => format!("search --no-floppy --file --set=root {file}"),
+        }
+    }
 }
 
 fn file(tree: &Tree, path: &str) -> Result<Kind, Error> {
     let path = TreePath::new(path).to("name a file of the boot loader")?;
     file_at(tree, &path).ok_or_else(|| {
-        Error::build(format!("failed to find the boot loader in the image at /{path}"))
+        Error::build(format!("failed to find the boot loader in the image at {path}"))
             .hint("is one of its packages in customizations.packages.remove?")
     })
 }
@@ -119,6 +159,14 @@ impl Bios {
     }
 }
 
+/// What starts a disc that is written to a USB stick under a BIOS: GRUB's boot_hybrid.img.
+///
+/// # Errors
+/// It is not there.
+pub fn hybrid(tree: &Tree, contents: &dyn Contents, directory: &str) -> Result<Vec<u8>, Error> {
+    bytes(tree, contents, &format!("{directory}/boot_hybrid.img"), SECTOR as u64)
+}
+
 fn bytes(tree: &Tree, contents: &dyn Contents, path: &str, most: u64) -> Result<Vec<u8>, Error> {
     let Kind::File(content) = file(tree, path)? else { return Ok(Vec::new()) };
     if content.size > most {
@@ -142,7 +190,7 @@ pub struct Entry {
 }
 
 /// GRUB's menu as it is until update-grub(8) makes another, the newest kernel first.
-pub fn menu(title: &str, file_system: Uuid, cmdline: &str, entries: &[Entry]) -> String {
+pub fn menu(title: &str, home: &Home, cmdline: &str, entries: &[Entry]) -> String {
     let mut text =
         String::from("# Made with the image; update-grub(8) writes over it.\nset default=0\nset timeout=3\n");
     if let Some(speed) = serial_speed(cmdline) {
@@ -150,10 +198,11 @@ pub fn menu(title: &str, file_system: Uuid, cmdline: &str, entries: &[Entry]) ->
             "serial --unit=0 --speed={speed}\nterminal_input console serial\nterminal_output console serial\n"
         ));
     }
+    let search = home.search();
     for entry in entries.iter().rev() {
         let Entry { release, kernel, initrd } = entry;
         text.push_str(&format!(
-            "\nmenuentry '{}, with Linux {release}' {{\n\tsearch --no-floppy --fs-uuid --set=root {file_system}\n\
+            "\nmenuentry '{}, with Linux {release}' {{\n\t{search}\n\
              \tlinux {kernel} {cmdline}\n\tinitrd {initrd}\n}}\n",
             title.replace('\'', "")
         ));
@@ -196,7 +245,7 @@ mod tests {
             kernel: format!("/boot/vmlinuz-{release}"),
             initrd: format!("/boot/initrd.img-{release}"),
         };
-        let text = menu("Bob's Linux", Uuid::nil(), "root=x ro", &[entry("6.1"), entry("6.12")]);
+        let text = menu("Bob's Linux", &Home::FileSystem(Uuid::nil(), ""), "root=x ro", &[entry("6.1"), entry("6.12")]);
         assert!(text.find("with Linux 6.12'").unwrap() < text.find("with Linux 6.1'").unwrap(), "{text}");
         assert!(text.contains("menuentry 'Bobs Linux, with") && text.contains("linux /boot/vmlinuz-6.1 root=x ro\n"));
     }

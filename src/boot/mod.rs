@@ -7,7 +7,7 @@ mod esp;
 pub mod grub;
 mod identity;
 
-pub use esp::{Boot, Esp, esp, lay_over, os_release};
+pub use esp::{Boot, Esp, esp, file_at, lay_over, os_release};
 pub use identity::Identity;
 
 use layers::{Entry, Tree, TreePath};

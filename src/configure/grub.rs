@@ -5,43 +5,42 @@ use layers::{Stack, TreePath};
 use providers::distro::{Boot, Grub};
 use sandbox::Step;
 
+use crate::boot::grub::Home;
 use crate::boot::{Identity, grub, kernels, os_release};
 use crate::compose::command;
 use crate::draft::Draft;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
-use crate::spec::resolved::PartitionRole;
+use crate::spec::resolved::{Format, PartitionRole};
 
 /// What the core image has in it: enough to find the file system with all other modules.
 const MODULES: [&str; 4] = ["biosdisk", "part_gpt", "ext2", "search_fs_uuid"];
 
-/// The file system that GRUB reads, and where /boot lies on it.
-pub struct Home {
-    /// Its UUID.
-    pub file_system: uuid::Uuid,
-    /// `/boot`, or nothing where it is mounted there.
-    pub prefix: &'static str,
+/// What that for a disc has in it, besides what is loaded from the disc.
+const DISC_MODULES: [&str; 4] = ["biosdisk", "iso9660", "part_gpt", "search_fs_file"];
+
+/// Where GRUB and kernels are on the disk of a spec.
+pub fn home(spec: &ResolvedSpec, identity: &Identity) -> Home {
+    let is_boot = |path: &TreePath| path.as_bytes() == b"boot";
+    match spec.partitions().find(|partition| partition.mount.as_ref().is_some_and(is_boot)) {
+        Some(own) => Home::FileSystem(identity.file_system(own), ""),
+        None => Home::FileSystem(identity.root_file_system(), "/boot"),
+    }
 }
 
-impl Home {
-    /// Where it is on the disk of a spec.
-    pub fn of(spec: &ResolvedSpec, identity: &Identity) -> Self {
-        let is_boot = |path: &TreePath| path.as_bytes() == b"boot";
-        match spec.partitions().find(|partition| partition.mount.as_ref().is_some_and(is_boot)) {
-            Some(own) => Self { file_system: identity.file_system(own), prefix: "" },
-            None => Self { file_system: identity.root_file_system(), prefix: "/boot" },
-        }
-    }
-
-    /// GRUB's directory there.
-    pub fn directory(&self) -> String {
-        format!("{}/grub", self.prefix)
-    }
+/// Where they are on live media: where this file is, which no other medium has.
+pub fn medium(identity: &Identity) -> Home {
+    Home::Medium(format!("/.disk/{}", identity.uuid("medium")))
 }
 
 /// Whether a disk has a place for what a BIOS runs.
 pub fn has_bios(spec: &ResolvedSpec, facts: &Grub) -> bool {
     facts.bios.is_some() && spec.partitions().any(|partition| partition.role == PartitionRole::Bios)
+}
+
+/// Whether there is a disc that a BIOS is to start from.
+pub fn has_disc(spec: &ResolvedSpec, facts: &Grub) -> bool {
+    facts.bios.is_some() && spec.formats.contains(&Format::Iso)
 }
 
 /// Writes the menu and the settings.
@@ -57,8 +56,8 @@ pub fn write(
     draft: &mut Draft<'_>,
 ) -> Result<(), Error> {
     let plain = draft.root_owned(0o644);
-    let home = Home::of(spec, identity);
-    let on_boot = |path: &TreePath| format!("{}/{}", home.prefix, String::from_utf8_lossy(path.name()));
+    let home = home(spec, identity);
+    let on_boot = |path: &TreePath| format!("{}/{}", home.prefix(), String::from_utf8_lossy(path.name()));
     let entries: Vec<grub::Entry> = kernels(stack.tree(), &boot.kernel, &boot.initrd)
         .into_iter()
         .filter_map(|kernel| {
@@ -71,12 +70,14 @@ pub fn write(
             .hint("name a kernel package in `kernel.package`, such as linux-image-cloud-amd64"));
     }
     let title = os_release(stack.tree(), stack)?.title;
-    let menu = grub::menu(&title, home.file_system, cmdline, &entries);
+    let menu = grub::menu(&title, &home, cmdline, &entries);
     draft.file(&format!("{}/grub.cfg", grub::DIRECTORY), menu, plain.clone())?;
     draft.file("etc/default/grub", settings(spec, boot), plain.clone())?;
     if has_bios(spec, facts) {
-        let text = grub::find(&home.file_system.to_string(), &home.directory());
-        draft.file(&format!("{}/i386-pc/load.cfg", grub::DIRECTORY), text, plain)?;
+        draft.file(&format!("{}/load.cfg", grub::MODULES), home.find(), plain.clone())?;
+    }
+    if has_disc(spec, facts) {
+        draft.file(&format!("{}/disc.cfg", grub::MODULES), medium(identity).find(), plain)?;
     }
     Ok(())
 }
@@ -98,23 +99,33 @@ fn settings(spec: &ResolvedSpec, boot: &Boot) -> String {
     )
 }
 
-/// Commands that make the core image for a BIOS, and put its modules beside it as grub-install(8) does.
+/// Commands that make the core images for a BIOS, and put its modules beside them as grub-install(8) does.
 ///
 /// # Errors
 /// A directory that no tree may hold.
 pub fn commands(spec: &ResolvedSpec, facts: &Grub, epoch: i64) -> Result<Vec<Step>, Error> {
-    let Some(images) = facts.bios.as_ref().filter(|_| has_bios(spec, facts)) else { return Ok(Vec::new()) };
-    let images = TreePath::new(images).to("name the directory of GRUB's images")?;
-    let own = format!("/{}/i386-pc", grub::DIRECTORY);
+    let Some(images) = &facts.bios else { return Ok(Vec::new()) };
+    let images = TreePath::new(images).to("name the directory of GRUB's images")?.to_string();
+    let own = format!("/{}", grub::MODULES);
     let run = |argv: &[&str]| {
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
         Step::Run(command(&argv, epoch))
     };
-    let (images, core) = (format!("/{images}"), format!("/{}", grub::CORE_IMAGE));
-    let config = format!("{own}/load.cfg");
-    let copy = "cp -t \"$2\" \"$1\"/*.mod \"$1\"/*.lst";
-    let mut make = vec!["grub-mkimage", "--directory", &images, "--config", &config, "--prefix", "/boot/grub"];
-    make.extend(["--format", "i386-pc", "--output", &core]);
-    make.extend(MODULES);
-    Ok(vec![run(&["sh", "-ec", copy, "sh", &images, &own]), run(&make)])
+    let make = |format: &str, config: &str, modules: &[&str], image: &str| {
+        let (config, image) = (format!("{own}/{config}"), format!("/{image}"));
+        let words = ["grub-mkimage", "--directory", &images, "--config", &config, "--prefix", "/boot/grub"];
+        run(&[&words, ["--format", format, "--output", &image].as_slice(), modules].concat())
+    };
+    let mut steps = Vec::new();
+    if has_bios(spec, facts) {
+        steps.push(make("i386-pc", "load.cfg", &MODULES, grub::CORE_IMAGE));
+    }
+    if has_disc(spec, facts) {
+        steps.push(make("i386-pc-eltorito", "disc.cfg", &DISC_MODULES, grub::DISC_IMAGE));
+    }
+    if !steps.is_empty() {
+        let copy = "cp -t \"$2\" \"$1\"/*.mod \"$1\"/*.lst";
+        steps.insert(0, run(&["sh", "-ec", copy, "sh", &images, &own]));
+    }
+    Ok(steps)
 }

@@ -6,13 +6,12 @@ use layers::{Sha256, Stack};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::output::{Artifact, digest};
-use super::target::{Named, Pending, Target};
+use super::output::{Artifact, Written, digest};
+use super::target::{Named, Target};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::sbom;
 use crate::spec::ResolvedSpec;
-use crate::spec::resolved::Format;
 use crate::stages::PackageSet;
 
 /// Names of the documents of a spec: lock, SBOM, manifest, checksums, report.
@@ -28,15 +27,15 @@ pub fn publish(
     spec: &ResolvedSpec,
     packages: &PackageSet,
     stack: &Stack,
-    images: Vec<(Format, Pending)>,
+    images: Vec<Written>,
     target: &Target,
     cx: &Context,
 ) -> Result<(Vec<Artifact>, Named), Error> {
     let mut artifacts = Vec::new();
     let mut ready = Vec::new();
     let digests: Result<Vec<_>, Error> = images.par_iter().map(|(_, pending)| digest(pending, cx)).collect();
-    for ((format, pending), (sha256, size)) in images.into_iter().zip(digests?) {
-        artifacts.push(Artifact { path: pending.path().to_path_buf(), kind: format.as_str().into(), sha256, size });
+    for ((kind, pending), (sha256, size)) in images.into_iter().zip(digests?) {
+        artifacts.push(Artifact { path: pending.path().to_path_buf(), kind: kind.into(), sha256, size });
         ready.push(pending);
     }
     let version = spec.image_version.as_ref().map(ToString::to_string).unwrap_or_default();

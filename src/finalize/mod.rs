@@ -1,11 +1,13 @@
 //! From a configured tree to finished files.
 
+pub mod archives;
 pub mod cache;
 pub mod disk;
 #[cfg(test)]
 mod disk_tests;
 pub mod divide;
 pub mod documents;
+pub mod live;
 pub mod output;
 pub mod passes;
 mod shortage;

@@ -1,9 +1,8 @@
-//! One pass over the data of a disk feeds every container that the spec asks for.
+//! One pass over the data of a disk or an archive feeds every file that the spec asks for.
 
 use std::path::PathBuf;
 
 use image::container::{self, Writer};
-use image::disk::Disk;
 use image::{Sink, Source, compress};
 use layers::{Contents, Sha256, Time};
 use sandbox::Cancel;
@@ -45,6 +44,16 @@ pub fn image_names(spec: &ResolvedSpec) -> Vec<(Format, String)> {
         .collect()
 }
 
+/// The name of the kernel beside an initial RAM disk.
+pub fn kernel_name(spec: &ResolvedSpec) -> Option<String> {
+    spec.formats.contains(&Format::Initrd).then(|| format!("{}.vmlinuz", spec.name))
+}
+
+/// The names of all images.
+pub fn names(spec: &ResolvedSpec) -> Vec<String> {
+    image_names(spec).into_iter().map(|(_, name)| name).chain(kernel_name(spec)).collect()
+}
+
 /// A sink that ends when the build is told to end.
 struct Watched<'a> {
     sink: &'a mut dyn Sink,
@@ -76,30 +85,35 @@ impl Sink for Watched<'_> {
     }
 }
 
-/// Writes the images of a spec; nothing has its name yet.
+/// A file that is written, and what it is: see [`Artifact::kind`].
+pub type Written = (&'static str, Pending);
+
+/// Writes the images of a spec for which `wanted` says so, all of one source; nothing has its name
+/// yet.
 ///
 /// # Errors
 /// Content that is missing; a full disk.
 pub fn write(
     spec: &ResolvedSpec,
-    disk: &Disk<'_>,
+    wanted: impl Fn(Format) -> bool,
+    source: &dyn Source,
     contents: &dyn Contents,
     target: &Target,
     cx: &Context,
-) -> Result<Vec<(Format, Pending)>, Error> {
+) -> Result<Vec<Written>, Error> {
     let mut pending = Vec::new();
     let mut writers = Vec::new();
-    for (format, name) in image_names(spec) {
+    for (format, name) in image_names(spec).into_iter().filter(|(format, _)| wanted(*format)) {
         let file = target.begin(&name)?;
-        writers.push(open(spec, format, &file, disk.size(), cx)?);
-        pending.push((format, file));
+        writers.push(open(spec, format, &file, source.size(), cx)?);
+        pending.push((format.as_str(), file));
     }
     let written = match writers.as_mut_slice() {
         [] => Ok(()),
-        [one] => disk.write_to(contents, &mut Watched { sink: one, cancel: &cx.cancel }),
+        [one] => source.write_to(contents, &mut Watched { sink: one, cancel: &cx.cancel }),
         several => {
             let mut sinks = image::stream::Tee(several.iter_mut().map(|writer| writer as &mut dyn Sink).collect());
-            disk.write_to(contents, &mut Watched { sink: &mut sinks, cancel: &cx.cancel })
+            source.write_to(contents, &mut Watched { sink: &mut sinks, cancel: &cx.cancel })
         }
     };
     let id = Identity::of(spec).uuid("container");
@@ -109,20 +123,21 @@ pub fn write(
 }
 
 fn open(spec: &ResolvedSpec, format: Format, file: &Pending, size: u64, cx: &Context) -> Result<Writer, Error> {
-    let format = match format {
-        Format::Raw => container::Format::Raw,
-        Format::Qcow2 => container::Format::Qcow2,
-        Format::Vhd => container::Format::Vhd,
-        // Refused when the spec is read.
-        Format::Iso | Format::Initrd | Format::Oci => {
-            return Err(Error::validation(format!("the format '{format}' is not supported yet")));
-        }
-    };
     let compression = match spec.compression {
         Compression::None => None,
         Compression::Gzip => Some(compress::Compression::Gzip(6)),
+        Compression::Xz if format == Format::Initrd => Some(compress::Compression::KernelXz(6)),
         Compression::Xz => Some(compress::Compression::Xz(6)),
         Compression::Zstd => Some(compress::Compression::Zstd(3)),
+    };
+    let format = match format {
+        Format::Raw | Format::Iso | Format::Initrd | Format::Tar => container::Format::Raw,
+        Format::Qcow2 => container::Format::Qcow2,
+        Format::Vhd => container::Format::Vhd,
+        // Refused when the spec is read.
+        Format::Oci => {
+            return Err(Error::validation(format!("the format '{format}' is not supported yet")));
+        }
     };
     let created = Time::seconds(cx.epoch());
     let options = container::Options { format, size, compression, created, threads: cx.parallel };

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod extract;
 pub mod inspect;
 pub mod list;
+mod live;
 pub mod mount;
 pub mod tree;
 
@@ -14,7 +15,7 @@ use std::path::Path;
 
 use image::container;
 use image::disk::{Part, Scheme, scan};
-use image::volume::{self, Format, Volume};
+use image::volume::{self, Format, Inside, Volume};
 use image::{HostFile, Medium, Window};
 
 use crate::error::{Error, Kind, ResultExt};
@@ -56,8 +57,16 @@ pub fn open<T>(path: &Path, look: impl FnOnce(&Image<'_>) -> Result<T, Error>) -
     let file = host_file(path)?;
     let (format, disk) = container::open(&file).or_fail(Kind::Other, || failed(path))?;
     let (scheme, windows) = divided(path, &disk)?;
-    let pieces = windows.iter().map(|(part, window)| piece(part, window)).collect();
-    look(&Image { path, container: format.as_str(), file_bytes: file.size(), disk: &disk, scheme, pieces })
+    let media = live::media(&windows);
+    let roots = live::roots(&media, &windows);
+    look(&Image {
+        path,
+        container: format.as_str(),
+        file_bytes: file.size(),
+        disk: &disk,
+        scheme,
+        pieces: pieces(&windows, &roots),
+    })
 }
 
 /// As [`open`], for as long as the process runs: it is never closed.
@@ -70,7 +79,9 @@ pub fn open_for_good(path: &Path) -> Result<&'static Image<'static>, Error> {
     let (format, disk) = container::open(file).or_fail(Kind::Other, || failed(path))?;
     let disk: &'static dyn Medium = Box::leak(disk);
     let (scheme, windows) = divided(path, disk)?;
-    let pieces = windows.leak().iter().map(|(part, window)| piece(part, window)).collect();
+    let windows: &'static [_] = windows.leak();
+    let roots: &'static [_] = live::roots(live::media(windows).leak(), windows).leak();
+    let pieces = pieces(windows, roots);
     let container = format.as_str();
     Ok(Box::leak(Box::new(Image { path, container, file_bytes: file.size(), disk, scheme, pieces })))
 }
@@ -94,12 +105,18 @@ pub fn host_file(path: &Path) -> Result<HostFile, Error> {
 
 fn divided<'a>(path: &Path, disk: &'a dyn Medium) -> Result<(Scheme, Vec<(Part, Window<'a>)>), Error> {
     let (scheme, parts) = scan(disk).or_fail(Kind::Other, || failed(path))?;
+    let parts = live::with_medium(disk, &scheme, parts).or_fail(Kind::Other, || failed(path))?;
     let windows = parts.into_iter().map(|part| part.window(disk).map(|window| (part, window)));
     Ok((scheme, windows.collect::<Result<_, _>>().or_fail(Kind::Other, || failed(path))?))
 }
 
-fn piece<'a>(part: &Part, window: &'a Window<'_>) -> Piece<'a> {
-    let (format, volume) = (volume::identify(window), volume::open(window));
+fn pieces<'a>(windows: &'a [(Part, Window<'_>)], roots: &'a [(Part, Inside<'_>)]) -> Vec<Piece<'a>> {
+    let on_disk = windows.iter().map(|(part, window)| piece(part, window));
+    on_disk.chain(roots.iter().map(|(part, root)| piece(part, root))).collect()
+}
+
+fn piece<'a>(part: &Part, window: &'a dyn Medium) -> Piece<'a> {
+    let (format, volume) = (volume::identify(&window), volume::open(window));
     let mut piece = Piece { part: part.clone(), format: None, volume: None, problem: None };
     match format {
         Ok(format) => piece.format = format,

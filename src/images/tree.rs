@@ -133,6 +133,8 @@ fn names(source: &str, piece: &Piece<'_>) -> bool {
     let value = |value: &str| String::from_utf8_lossy(&unescaped(value.trim_matches('"'))).into_owned();
     let volume = piece.volume.as_deref();
     match source.split_once('=') {
+        // Many a file system has no label, some have no identity: no name means none of them.
+        Some((_, "")) => false,
         Some(("UUID", uuid)) => volume.is_some_and(|volume| volume.uuid().eq_ignore_ascii_case(&value(uuid))),
         Some(("LABEL", label)) => volume.is_some_and(|volume| volume.label() == value(label)),
         Some(("PARTUUID", guid)) => piece.part.guid.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(&value(guid))),

@@ -138,10 +138,12 @@ choice!(
     Qcow2 = "qcow2",
     /// Virtual hard disk of fixed size, as Azure takes it.
     Vhd = "vhd",
-    /// ISO 9660 image (not supported yet).
+    /// ISO 9660 image of the live system, for discs and USB sticks.
     Iso = "iso",
-    /// Initial RAM disk (not supported yet).
+    /// The whole system as an initial RAM disk: a cpio archive, and the kernel beside it.
     Initrd = "initrd",
+    /// The root as a tar archive, extended attributes and all.
+    Tar = "tar",
     /// OCI image (not supported yet).
     Oci = "oci",
 );
@@ -158,19 +160,24 @@ impl Format {
 
     /// Whether this version writes it.
     pub const fn is_supported(self) -> bool {
+        !matches!(self, Self::Oci)
+    }
+
+    /// Whether it holds a disk with its partitions, not just a tree.
+    pub const fn is_disk(self) -> bool {
         matches!(self, Self::Raw | Self::Qcow2 | Self::Vhd)
     }
 }
 
 choice!(
-    /// How an output is compressed: a raw image as a whole, a qcow2 image inside, cluster by
-    /// cluster.
+    /// How an output is compressed: a raw image or an archive as a whole, a qcow2 image inside,
+    /// cluster by cluster.
     Compression, "a compression",
     /// Not at all.
     None = "none",
     /// gzip; zlib clusters in qcow2.
     Gzip = "gzip" | "gz",
-    /// xz; raw images only.
+    /// xz; raw images and archives only.
     Xz = "xz",
     /// Zstandard.
     Zstd = "zstd" | "zst",
@@ -190,7 +197,7 @@ impl Compression {
     /// Whether this makes sense with a format.
     pub const fn fits(self, format: Format) -> bool {
         match format {
-            Format::Raw | Format::Initrd => true,
+            Format::Raw | Format::Initrd | Format::Tar => true,
             // qcow2 knows deflate and zstd clusters (QEMU, docs/interop/qcow2.txt, header field
             // compression_type); what boots or is uploaded as it is must not be wrapped.
             Format::Qcow2 => matches!(self, Self::None | Self::Gzip | Self::Zstd),

@@ -147,7 +147,7 @@ fn output(spec: &Spec, problems: &mut Problems) -> (Vec<Format>, Compression) {
         formats.push(format.value);
         if !format.value.is_supported() {
             let problem = Problem::error(&format.span, format!("the format '{}' is not supported yet", format.value));
-            problems.push(problem.hint("use raw, qcow2 or vhd"));
+            problems.push(problem.hint("use raw, qcow2, vhd, iso, initrd or tar"));
         }
         if !compression.fits(format.value) {
             let message = format!("Invalid combination of compression '{compression}' with format '{}'", format.value);

@@ -10,9 +10,10 @@ use crate::boot::{self, Boot, Esp, Identity, esp, lay_over};
 use crate::configure::grub;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
-use crate::finalize::{Artifact, Both, Named, Target, disk, divide, documents, output, passes};
+use crate::finalize::output::Written;
+use crate::finalize::{Artifact, Both, Named, Target, archives, disk, divide, documents, live, output, passes};
 use crate::spec::ResolvedSpec;
-use crate::spec::resolved::{Bootloader, PartitionRole};
+use crate::spec::resolved::{Bootloader, Format, PartitionRole};
 
 /// Writes the images of a spec and the documents beside them; they stay once they are settled.
 ///
@@ -28,19 +29,63 @@ pub fn finalize(
     let Configured(stack) = configured;
     let distro = &packages.distro;
     let epoch = cx.epoch();
-    let identity = Identity::of(spec);
     let tree = passes::apply(stack, &distro.volatile, epoch)?;
     let mut generated = layers::MemoryContents::default();
     generated.add(Vec::new());
     let contents = Both(stack, &generated);
     passes::verify(&tree, &contents)?;
+    let mut images = archives::write(spec, distro, &tree, &contents, target, cx)?;
+    if spec.formats.contains(&Format::Iso) {
+        images.extend(medium(spec, packages, &tree, &contents, target, cx)?);
+    }
+    if spec.formats.iter().any(|format| format.is_disk()) {
+        images.extend(disks(spec, packages, tree, &contents, target, cx)?);
+    }
+    cx.check()?;
+    documents::publish(spec, packages, stack, images, target, cx)
+}
+
+/// The live medium.
+fn medium(
+    spec: &ResolvedSpec,
+    packages: &PackageSet,
+    tree: &Tree,
+    contents: &dyn Contents,
+    target: &Target,
+    cx: &Context,
+) -> Result<Vec<Written>, Error> {
+    let distro = &packages.distro;
+    let making = live::Making {
+        distro,
+        // A spec that asks for what is not known is refused at its validation.
+        live: distro.boot.live.as_ref().ok_or_else(|| Error::build("failed to find how live media start"))?,
+        grub: match spec.bootloader {
+            Bootloader::Grub => Some(grub_facts(distro, packages)?),
+            _ => None,
+        },
+        architecture: &packages.lock.architecture,
+        identity: &Identity::of(spec),
+    };
+    live::write(spec, &making, tree, contents, target, cx)
+}
+
+/// The disk, in every container that the spec asks for.
+fn disks(
+    spec: &ResolvedSpec,
+    packages: &PackageSet,
+    tree: Tree,
+    contents: &dyn Contents,
+    target: &Target,
+    cx: &Context,
+) -> Result<Vec<Written>, Error> {
+    let distro = &packages.distro;
+    let (identity, epoch) = (Identity::of(spec), cx.epoch());
     let facts = distro.architecture(&packages.lock.architecture).to("read the provider's facts")?;
     let esp = match spec.bootloader {
         Bootloader::None => None,
         Bootloader::Grub => {
-            let home = grub::Home::of(spec, &identity);
-            let (root, directory) = (home.file_system.to_string(), home.directory());
-            Some(boot::grub::esp(&tree, grub_facts(distro, packages)?, &facts.efi_suffix, &root, &directory, epoch)?)
+            let home = grub::home(spec, &identity);
+            Some(boot::grub::esp(&tree, grub_facts(distro, packages)?, &facts.efi_suffix, &home, epoch)?)
         }
         Bootloader::SystemdBoot => {
             let loader = distro.loader_path(&packages.lock.architecture).to("read the provider's facts")?;
@@ -54,11 +99,11 @@ pub fn finalize(
                 xbootldr: spec.partitions().any(|partition| partition.role == PartitionRole::Xbootldr),
                 epoch,
             };
-            Some(esp(&tree, &contents, &boot)?)
+            Some(esp(&tree, contents, &boot)?)
         }
     };
     let bios = match spec.bootloader {
-        Bootloader::Grub => bios(spec, grub_facts(distro, packages)?, &tree, &contents)?,
+        Bootloader::Grub => bios(spec, grub_facts(distro, packages)?, &tree, contents)?,
         _ => None,
     };
     cx.check()?;
@@ -68,9 +113,7 @@ pub fn finalize(
     let whole = volumes.disk(&identity, &facts.root_type)?;
     let empty = layers::MemoryContents::default();
     let esp_contents = esp.as_ref().map_or(&empty, |esp| &esp.generated);
-    let images = output::write(spec, &whole, &Both(&contents, esp_contents), target, cx)?;
-    cx.check()?;
-    documents::publish(spec, packages, stack, images, target, cx)
+    output::write(spec, Format::is_disk, &whole, &Both(contents, esp_contents), target, cx)
 }
 
 fn grub_facts<'a>(distro: &'a Distro, packages: &PackageSet) -> Result<&'a Grub, Error> {

@@ -20,6 +20,7 @@ use super::resolution;
 use crate::context::{Context, SourceRecord};
 use crate::error::{Error, Kind, ResultExt};
 use crate::spec::ResolvedSpec;
+use crate::spec::resolved::{Bootloader, Format};
 
 /// Resolves and fetches: the whole stage.
 ///
@@ -93,13 +94,13 @@ fn request(spec: &ResolvedSpec, distro: &Distro, ranked: &[Ranked], cx: &Context
     let facts = distro.architecture(&architecture).to("read the provider's facts")?;
     let kernel = match (&spec.kernel.package, spec.bootloader) {
         (Some(package), _) => Some(package.to_string()),
-        (None, crate::spec::resolved::Bootloader::None) => None,
+        (None, Bootloader::None) => None,
         (None, _) => Some(facts.kernel.clone()),
     };
     Ok(lock::Request {
         variant: spec.variant.as_str().to_owned(),
-        bootloader: (spec.bootloader == crate::spec::resolved::Bootloader::Grub)
-            .then(|| spec.bootloader.as_str().to_owned()),
+        bootloader: (spec.bootloader == Bootloader::Grub).then(|| spec.bootloader.as_str().to_owned()),
+        live: spec.formats.contains(&Format::Iso),
         kernel_version: kernel.as_ref().and(spec.kernel.version.as_ref()).map(ToString::to_string),
         kernel,
         recommends: spec.packages.recommends,
@@ -205,6 +206,9 @@ fn wishes(
         match grub {
             Some(grub) => grub.packages.iter().for_each(|name| default(name)),
             None => default(&distro.boot.package),
+        }
+        if let Some(live) = distro.boot.live.as_ref().filter(|_| request.live) {
+            live.packages.iter().for_each(|name| default(name));
         }
         // Grows the root partition on first boot; part of systemd in older releases.
         if universe.candidate("systemd-repart").is_some() {

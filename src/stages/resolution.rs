@@ -22,7 +22,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// What an answer depends on: request, releases (their digests cover every index) and the facts
 /// about the distribution that say what else is asked for and in which group a package is.
 pub fn key(spec: &ResolvedSpec, distro: &Distro, request: &Request, opening: &Opening<'_>) -> Key {
-    let Request { variant, bootloader, kernel, kernel_version, recommends, install, remove, repositories } = request;
+    let Request { variant, bootloader, live, kernel, kernel_version, recommends, install, remove, repositories } =
+        request;
     KeyBuilder::new("resolution", RESOLUTION_VERSION)
         .field("program", env!("CARGO_PKG_VERSION"))
         .field("os", &distro.os)
@@ -35,6 +36,7 @@ pub fn key(spec: &ResolvedSpec, distro: &Distro, request: &Request, opening: &Op
         .list("ramdisk", &distro.initramfs.packages)
         .field("boot", &distro.boot.package)
         .list("boot loader", bootloader)
+        .list("live media", live.then_some("yes"))
         .field("variant", variant)
         .list("kernel", kernel)
         .list("kernel version", kernel_version)

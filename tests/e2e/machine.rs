@@ -4,13 +4,32 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a machine may take until it asks for a login: emulation on a busy machine is slow.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
 
+/// What a live image was written to.
+#[derive(Clone, Copy, Debug)]
+pub enum Medium {
+    Disc,
+    UsbStick,
+}
+
+/// What starts the machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Firmware {
+    Uefi,
+    Bios,
+}
+
+/// One machine at a time: two that are emulated on the same processors make each other miss the
+/// limits that systemd has for devices to appear.
+static ALONE: Mutex<()> = Mutex::new(());
+
 pub struct Machine {
+    _alone: MutexGuard<'static, ()>,
     child: Child,
     console: Arc<Mutex<Vec<u8>>>,
     pub ssh_port: u16,
@@ -19,17 +38,46 @@ pub struct Machine {
 impl Machine {
     /// Boots a disk under UEFI. What it writes goes into the disk.
     pub fn boot(disk: &Path, format: &str, work: &Path) -> Self {
+        Self::start(Self::under_uefi(work), disk, format, work)
+    }
+
+    fn under_uefi(work: &Path) -> Command {
         let variables = work.join("vars.fd");
         std::fs::copy(firmware("OVMF_VARS"), &variables).unwrap();
         let mut qemu = Self::qemu();
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", firmware("OVMF_CODE").display()));
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,file={}", variables.display()));
-        Self::start(qemu, disk, format, work)
+        qemu
     }
 
     /// Boots a disk under a BIOS, QEMU's own.
     pub fn boot_by_bios(disk: &Path, format: &str, work: &Path) -> Self {
         Self::start(Self::qemu(), disk, format, work)
+    }
+
+    /// Boots a live medium, from a disc or a USB stick.
+    pub fn boot_medium(file: &Path, how: Medium, by: Firmware, work: &Path) -> Self {
+        let mut qemu = match by {
+            Firmware::Uefi => Self::under_uefi(work),
+            Firmware::Bios => Self::qemu(),
+        };
+        qemu.args(["-m", "2048"]);
+        let drive = format!("if=none,id=medium,format=raw,readonly=on,file={}", file.display());
+        match how {
+            Medium::Disc => qemu.arg("-cdrom").arg(file),
+            Medium::UsbStick => {
+                qemu.args(["-drive", &drive, "-device", "qemu-xhci", "-device", "usb-storage,drive=medium,bootindex=0"])
+            }
+        };
+        Self::run(qemu, work)
+    }
+
+    /// Starts a kernel with its initial RAM disk, without any disk.
+    pub fn boot_kernel(kernel: &Path, initrd: &Path, cmdline: &str, work: &Path) -> Self {
+        let mut qemu = Self::qemu();
+        // The system and what it was unpacked from lie in memory side by side.
+        qemu.args(["-m", "3072", "-append", cmdline, "-kernel"]).arg(kernel).arg("-initrd").arg(initrd);
+        Self::run(qemu, work)
     }
 
     fn qemu() -> Command {
@@ -39,10 +87,14 @@ impl Machine {
     }
 
     fn start(mut qemu: Command, disk: &Path, format: &str, work: &Path) -> Self {
+        qemu.arg("-drive").arg(format!("file={},format={format},if=virtio", disk.display()));
+        Self::run(qemu, work)
+    }
+
+    fn run(mut qemu: Command, work: &Path) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let ssh_port = free_port();
         let mut child = qemu
-            .arg("-drive")
-            .arg(format!("file={},format={format},if=virtio", disk.display()))
             .arg("-nic")
             .arg(format!("user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"))
             .args(["-serial", "mon:stdio"])
@@ -62,7 +114,7 @@ impl Machine {
                 let _ = log.write_all(&buffer[..count]);
             }
         });
-        Self { child, console, ssh_port }
+        Self { _alone: alone, child, console, ssh_port }
     }
 
     pub fn console(&self) -> String {

@@ -1,6 +1,7 @@
 //! End to end: real archives, real tools as referees, real boots. One binary, so that what is
 //! expensive (an image, a tree) is made once.
 
+mod archives;
 mod bounds;
 mod build;
 mod convert;
@@ -9,6 +10,7 @@ mod doctor;
 mod fidelity;
 mod grub;
 mod images;
+mod live;
 mod machine;
 mod many;
 mod matrix;

@@ -201,6 +201,23 @@ pub struct Boot {
     /// GRUB, for the architectures that images can have it on.
     #[serde(default)]
     pub grub: BTreeMap<Architecture, Grub>,
+    /// How it starts from a medium that is not written to, where it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+/// Live media: the root is a squashfs file on them, below a layer in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Live {
+    /// The packages with which the initial ramdisk finds the root.
+    pub packages: Vec<String>,
+    /// What tells the initial ramdisk to do so, in place of `root=`.
+    pub cmdline: Vec<String>,
+    /// Path of the squashfs file on the medium.
+    pub root: String,
+    /// The directory of kernels and initial ramdisks on the medium.
+    pub kernels: String,
 }
 
 /// GRUB as the release ships it: signed for UEFI, behind shim, and where there is one for a BIOS.

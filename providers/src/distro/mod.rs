@@ -15,8 +15,8 @@ use std::path::PathBuf;
 pub use architecture::{Architecture, ArchitectureError};
 pub use catalogue::Catalogue;
 pub use facts::{
-    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, MirrorRule, RepositoryFacts,
-    Variant, VariantFacts,
+    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, Live, MirrorRule,
+    RepositoryFacts, Variant, VariantFacts,
 };
 pub use scaffold::ScaffoldFile;
 pub use volatile::{PathPattern, Rule, VolatilePath};

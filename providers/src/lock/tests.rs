@@ -27,6 +27,7 @@ fn lock() -> Lock {
             variant: "minimal".into(),
             kernel: Some("linux-image-cloud-amd64".into()),
             bootloader: None,
+            live: false,
             kernel_version: None,
             recommends: false,
             install: ["nginx".to_owned()].into(),
