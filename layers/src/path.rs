@@ -184,4 +184,15 @@ mod tests {
         assert_eq!(above, ["/", "/a", "/a/b"]);
         assert!(path("a/b").is_below(&path("a")) && !path("ab").is_below(&path("a")));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn the_order_is_that_of_bytes_with_the_slash_first(one in "[a/.-]{0,20}", two in "[a/.-]{0,20}") {
+            let (Ok(one), Ok(two)) = (TreePath::new(one), TreePath::new(two)) else { return Ok(()) };
+            let ranks = |path: &TreePath| -> Vec<u8> {
+                path.as_bytes().iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
+            };
+            proptest::prop_assert_eq!(one.cmp(&two), ranks(&one).cmp(&ranks(&two)));
+        }
+    }
 }
