@@ -30,14 +30,14 @@ struct Member<'t> {
 }
 
 enum Encoder<'t> {
-    Tar(tar::Encoder),
+    Tar(tar::Encoder<'t>),
     Cpio(cpio::Encoder<'t>),
 }
 
 impl<'t> Encoder<'t> {
     fn of(format: Format, tree: &'t Tree) -> Result<Self, Error> {
         Ok(match format {
-            Format::Tar => Self::Tar(tar::Encoder),
+            Format::Tar => Self::Tar(tar::Encoder(tree)),
             Format::Cpio => Self::Cpio(cpio::Encoder::of(tree)?),
         })
     }

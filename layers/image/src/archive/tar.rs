@@ -1,7 +1,7 @@
 //! Members of a tar archive (POSIX.1-2017, pax, "pax Interchange Format" and "ustar Interchange
 //! Format"). What a ustar header cannot hold stands in records before it.
 
-use layers::{Entry, Kind, TreePath};
+use layers::{Entry, Kind, Tree, TreePath};
 
 use super::Member;
 use crate::Error;
@@ -16,9 +16,9 @@ const NAME_BYTES_MAX: usize = 100;
 const OCTAL_7_MAX: u64 = 0o777_7777;
 const OCTAL_11_MAX: u64 = 0o777_7777_7777;
 
-pub(super) struct Encoder;
+pub(super) struct Encoder<'t>(pub &'t Tree);
 
-impl Encoder {
+impl Encoder<'_> {
     /// `None` for a socket, which tar does not know.
     pub(super) fn member<'t>(&self, path: &TreePath, entry: &'t Entry) -> Result<Option<Member<'t>>, Error> {
         let mut name = [b"./", path.as_bytes()].concat();
@@ -38,7 +38,12 @@ impl Encoder {
             Kind::Socket => return Ok(None),
         };
         let size = content.map_or(0, |content| content.size);
-        let mut header = Header { name: &name, target: &target, flag, mode: entry.meta.mode, ..Header::default() };
+        // What is said of a link is its target's; readers differ in whether they take it from here.
+        let meta = match &entry.kind {
+            Kind::HardLink(first) => &self.0.get(first).ok_or_else(|| missing(path, first))?.meta,
+            _ => &entry.meta,
+        };
+        let mut header = Header { name: &name, target: &target, flag, mode: meta.mode, ..Header::default() };
         let mut records = Records::default();
         if name.len() > NAME_BYTES_MAX {
             records.add(b"path", &name);
@@ -46,25 +51,22 @@ impl Encoder {
         if target.len() > NAME_BYTES_MAX {
             records.add(b"linkpath", &target);
         }
-        // The metadata of a link is its target's.
-        if !matches!(entry.kind, Kind::HardLink(_)) {
-            header.uid = records.number(b"uid", entry.meta.uid.into(), OCTAL_7_MAX);
-            header.gid = records.number(b"gid", entry.meta.gid.into(), OCTAL_7_MAX);
-            let time = entry.meta.mtime;
-            header.mtime = match u64::try_from(time.seconds) {
-                Ok(seconds) if time.nanoseconds == 0 && seconds <= OCTAL_11_MAX => seconds,
-                _ => {
-                    records.add(b"mtime", decimal(time).as_bytes());
-                    u64::try_from(time.seconds).unwrap_or(0).min(OCTAL_11_MAX)
-                }
-            };
-            for (key, value) in &entry.meta.xattrs {
-                if key.contains(&b'=') || key.contains(&0) {
-                    let reason = "the name of an extended attribute holds '='".into();
-                    return Err(Error::Unsupported { format: "tar", what: path.to_string(), reason });
-                }
-                records.add(&[b"SCHILY.xattr.", key.as_ref()].concat(), value);
+        header.uid = records.number(b"uid", meta.uid.into(), OCTAL_7_MAX);
+        header.gid = records.number(b"gid", meta.gid.into(), OCTAL_7_MAX);
+        let time = meta.mtime;
+        header.mtime = match u64::try_from(time.seconds) {
+            Ok(seconds) if time.nanoseconds == 0 && seconds <= OCTAL_11_MAX => seconds,
+            _ => {
+                records.add(b"mtime", decimal(time).as_bytes());
+                u64::try_from(time.seconds).unwrap_or(0).min(OCTAL_11_MAX)
             }
+        };
+        for (key, value) in &meta.xattrs {
+            if key.contains(&b'=') || key.contains(&0) {
+                let reason = "the name of an extended attribute holds '='".into();
+                return Err(Error::Unsupported { format: "tar", what: path.to_string(), reason });
+            }
+            records.add(&[b"SCHILY.xattr.", key.as_ref()].concat(), value);
         }
         header.size = records.number(b"size", size, OCTAL_11_MAX);
         if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = entry.kind {
@@ -75,6 +77,11 @@ impl Encoder {
         head.extend(header.encode());
         Ok(Some(Member { head, content }))
     }
+}
+
+fn missing(path: &TreePath, first: &TreePath) -> Error {
+    let reason = format!("it is a hard link to {first}, which is not there");
+    Error::Unsupported { format: "tar", what: path.to_string(), reason }
 }
 
 /// Seconds with a fraction, as pax has them.
