@@ -14,6 +14,9 @@ const LINKS_MAX: u32 = 40;
 /// Longest fstab that is read, in bytes.
 const FSTAB_MAX: usize = 1 << 18;
 
+/// Most bytes of extended attributes that are held of the files of one directory.
+const ATTRIBUTES_MAX: usize = 64 << 20;
+
 /// Where a file system is mounted.
 pub struct Mount<'a> {
     /// The directory.
@@ -268,7 +271,19 @@ impl<'a> Mounted<'a> {
     /// # Errors
     /// Damage.
     pub fn children(&self, directory: &Place<'a>) -> Result<Vec<Place<'a>>, Error> {
-        directory.names()?.iter().map(|name| self.step(directory, name)).collect()
+        // Many names may share one set of attributes in the image, and each has its own here.
+        let mut bytes = 0;
+        let mut children = Vec::new();
+        for name in directory.names()? {
+            let child = self.step(directory, &name)?;
+            bytes += child.file.meta.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            if bytes > ATTRIBUTES_MAX {
+                let what = format!("failed to read /{}: its files have too many attributes", shown(&directory.path));
+                return Err(Error::other(what));
+            }
+            children.push(child);
+        }
+        Ok(children)
     }
 
     /// Visits a file and everything below it, directories before what they hold.

@@ -49,7 +49,7 @@ fn lies_are_refused() {
         .expect("a record of B");
     let root = u32::from_le_bytes(bytes[32768 + 158..][..4].try_into().unwrap());
     refused(&bytes, record + 2, &root.to_le_bytes(), "by itself");
-    refused(&bytes, record + 10, &u32::MAX.to_le_bytes(), "larger than the image");
+    refused(&bytes, record + 10, &u32::MAX.to_le_bytes(), "have more than 512 MiB");
     refused(&bytes, record, &[20], "does not fit");
     refused(&bytes, record + 32, &[200], "longer than the record");
     refused(&bytes, record + 2, &0x00ff_ffffu32.to_le_bytes(), "ends at byte");

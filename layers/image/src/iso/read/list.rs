@@ -41,6 +41,10 @@ pub struct Item {
     refused: Option<&'static str>,
 }
 
+/// Most bytes of directories that are read: far more than a million files take. How large a file says
+/// that it is bounds nothing, since most of it may be a hole.
+const DIRECTORIES_MAX: u64 = 512 << 20;
+
 /// The walk.
 struct Listing<'v, 'a> {
     volume: &'v Volume<'a>,
@@ -64,7 +68,7 @@ impl Volume<'_> {
             volume: self,
             items: Vec::new(),
             entered: BTreeSet::new(),
-            budget: Budget(self.medium.size()),
+            budget: Budget(self.medium.size().min(DIRECTORIES_MAX)),
             records: 0,
             text: 0,
             files: BTreeMap::new(),

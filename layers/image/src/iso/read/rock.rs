@@ -40,7 +40,7 @@ pub(super) struct Budget(pub u64);
 impl Budget {
     pub(super) fn spend(&mut self, at: u64, bytes: u64) -> Result<(), Error> {
         let left = self.0.checked_sub(bytes);
-        self.0 = left.ok_or_else(|| damaged(at, "directories share their bytes: they are larger than the image"))?;
+        self.0 = left.ok_or_else(|| damaged(at, "directories share their bytes, or have more than 512 MiB"))?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::bytes::Fields;
 const NAMES_MAX: usize = 65536;
 /// Most bytes of the values of a file's attributes that are read: a value can be referred to many
 /// times.
-const VALUES_MAX: usize = 4 << 20;
+const VALUES_MAX: usize = 256 << 10;
 
 /// By full name.
 type Attributes = BTreeMap<Box<[u8]>, Box<[u8]>>;
