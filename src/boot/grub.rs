@@ -198,7 +198,7 @@ pub fn menu(title: &str, home: &Home, cmdline: &str, entries: &[Entry]) -> Strin
             "serial --unit=0 --speed={speed}\nterminal_input console serial\nterminal_output console serial\n"
         ));
     }
-    let search = home.search();
+    let (search, cmdline) = (home.search(), escaped(cmdline));
     for entry in entries.iter().rev() {
         let Entry { release, kernel, initrd } = entry;
         text.push_str(&format!(
@@ -208,6 +208,13 @@ pub fn menu(title: &str, home: &Home, cmdline: &str, entries: &[Entry]) -> Strin
         ));
     }
     text
+}
+
+/// Words as GRUB's scripts take them: what has a meaning there stands behind a backslash (GRUB
+/// manual, "Quoting").
+pub fn escaped(words: &str) -> String {
+    let special = |c: &char| "{}|&$;<>\"'\\#()*?[]~`".contains(*c);
+    words.chars().flat_map(|c| Some('\\').filter(|_| special(&c)).into_iter().chain([c])).collect()
 }
 
 /// The speed of the first serial line, where the kernel's console is on it.
@@ -245,6 +252,7 @@ mod tests {
             kernel: format!("/boot/vmlinuz-{release}"),
             initrd: format!("/boot/initrd.img-{release}"),
         };
+        assert_eq!(escaped("a=b|c quiet memmap=64K$0x1"), "a=b\\|c quiet memmap=64K\\$0x1");
         let text = menu("Bob's Linux", &Home::FileSystem(Uuid::nil(), ""), "root=x ro", &[entry("6.1"), entry("6.12")]);
         assert!(text.find("with Linux 6.12'").unwrap() < text.find("with Linux 6.1'").unwrap(), "{text}");
         assert!(text.contains("menuentry 'Bobs Linux, with") && text.contains("linux /boot/vmlinuz-6.1 root=x ro\n"));

@@ -87,8 +87,11 @@ fn settings(spec: &ResolvedSpec, boot: &Boot) -> String {
     let words: Vec<&str> =
         boot.cmdline.iter().map(String::as_str).chain(spec.kernel.cmdline.iter().map(AsRef::as_ref)).collect();
     let words = words.join(" ");
-    let quoted: String =
-        words.chars().flat_map(|c| ['\\'].into_iter().filter(move |_| "\"$`\\".contains(c)).chain([c])).collect();
+    // Once for the shell that reads this, once for GRUB, which reads what update-grub(8) makes of it.
+    let quoted: String = grub::escaped(&words)
+        .chars()
+        .flat_map(|c| ['\\'].into_iter().filter(move |_| "\"$`\\".contains(c)).chain([c]))
+        .collect();
     let serial = grub::serial_speed(&words).map_or(String::new(), |speed| {
         format!("GRUB_TERMINAL=\"console serial\"\nGRUB_SERIAL_COMMAND=\"serial --unit=0 --speed={speed}\"\n")
     });

@@ -170,7 +170,20 @@ impl Contents for Watched<'_> {
             let source = std::io::ErrorKind::Interrupted.into();
             return Err(LayersError::Io { action: "finish", path: "the image".into(), source });
         }
-        self.0.open(content)
+        Ok(Box::new(WatchedBytes(self.0.open(content)?, self.1.clone())))
+    }
+}
+
+/// The bytes of a file, as long as the build goes on.
+struct WatchedBytes(Box<dyn Read + Send>, Cancel);
+
+impl Read for WatchedBytes {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.1.is_cancelled() {
+            // Not `Interrupted`: that one is tried again.
+            true => Err(std::io::Error::other("the build was told to end")),
+            false => self.0.read(buffer),
+        }
     }
 }
 
@@ -189,6 +202,7 @@ fn root(
     cx: &Context,
 ) -> Result<Root, Error> {
     let tree = without_disk(tree, generated)?;
+    tell_left_out(&tree, cx);
     let pending = target.begin("filesystem.squashfs")?;
     let options = squashfs::Options {
         level: LEVEL,
@@ -203,6 +217,17 @@ fn root(
     let mut file = reopened(&pending).to("read the file system of the live image back")?;
     hasher.update_reader(&mut file).to("read the file system of the live image back")?;
     Ok(Root { content: Content { digest: Blake3(hasher.finalize().into()), size }, pending })
+}
+
+/// Says which extended attributes squashfs has no place for: the first, and how many there are.
+fn tell_left_out(tree: &Tree, cx: &Context) {
+    let held = |name: &[u8]| [&b"user."[..], b"trusted.", b"security."].iter().any(|prefix| name.starts_with(prefix));
+    let mut lost = tree.iter().filter(|(_, entry)| entry.meta.xattrs.keys().any(|name| !held(name)));
+    if let Some((first, _)) = lost.next() {
+        let more = lost.count();
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        cx.reporter.warn(&format!("a live image has no access control lists: lost at {first}{more}"));
+    }
 }
 
 /// The tree as it runs from a medium: no disk of its own to mount or to grow.

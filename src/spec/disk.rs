@@ -106,6 +106,14 @@ fn complete(partitions: &mut Vec<Written<'_>>, spec: &Spec, around: &Around<'_>,
             partitions.push((usual_partition(PartitionRole::Bios, size), None));
         }
         partitions.push((usual_partition(PartitionRole::Root, PartitionSize::Rest), None));
+    } else if around.bootloader == Bootloader::Grub
+        && around.architecture == Architecture::Amd64
+        && !partitions.iter().any(|(partition, _)| partition.role == PartitionRole::Bios)
+        && let Some(first) = spec.disk.partitions.first()
+    {
+        let problem =
+            Problem::warning(&first.span, "the disk starts under UEFI only: it has no partition for GRUB's BIOS part");
+        problems.push(problem.hint("add { type: bios } to start under a BIOS too"));
     }
     partitions.insert(0, esp);
     if !partitions.iter().any(|(partition, _)| partition.mount.as_ref().is_some_and(TreePath::is_root)) {

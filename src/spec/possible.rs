@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use layers::TreePath;
 
+use super::choice::Bootloader;
 use super::decode::Located;
 use super::disk::{Around, DISK_BYTES_MAX, Written};
 use super::partition::{Filesystem, PartitionRole, PartitionSize};
@@ -44,6 +45,13 @@ pub(super) fn mounts(partitions: &[Written<'_>], around: &Around<'_>, problems: 
         if mount.is_root() && partition.filesystem != Filesystem::Ext4 {
             let problem = Problem::error(span, "the root must be ext4");
             problems.push(problem.hint("write filesystem: ext4"));
+        }
+        if around.bootloader == Bootloader::Grub
+            && mount.as_bytes().starts_with(b"boot/")
+            && mount.as_bytes() != b"boot/efi"
+        {
+            let problem = Problem::error(span, format!("{mount} cannot be a partition of its own with GRUB"));
+            problems.push(problem.hint("GRUB reads one file system: make /boot a partition"));
         }
         for file in around.files {
             let is_directory = file.entries.iter().any(|e| e.path.is_root() && matches!(e.kind, SourceKind::Directory));

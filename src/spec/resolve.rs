@@ -149,6 +149,10 @@ fn output(spec: &Spec, problems: &mut Problems) -> (Vec<Format>, Compression) {
             let problem = Problem::error(&format.span, format!("the format '{}' is not supported yet", format.value));
             problems.push(problem.hint("use raw, qcow2, vhd, iso, initrd or tar"));
         }
+        if format.value == Format::Iso && bootloader(spec) == Bootloader::None {
+            let problem = Problem::error(&format.span, "an iso needs a boot loader");
+            problems.push(problem.hint("use systemd-boot, or grub to start under a BIOS too"));
+        }
         if !compression.fits(format.value) {
             let message = format!("Invalid combination of compression '{compression}' with format '{}'", format.value);
             let fitting: Vec<&str> = Compression::ALL

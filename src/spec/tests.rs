@@ -169,6 +169,15 @@ fn the_seeds_messages_are_kept_to_the_word() {
 }
 
 #[test]
+fn what_cannot_boot_is_refused() {
+    let found = problems(&minimal("bootloader: none\noutput: {format: [iso, raw]}\n"));
+    assert!(found.iter().any(|problem| problem.contains("an iso needs a boot loader")), "{found:?}");
+    let disk = "bootloader: grub\ndisk: {partitions: [{type: bios}, {type: root}, {type: linux-generic, mount: /boot/grub, size: 1G}]}\n";
+    let found = problems(&minimal(disk));
+    assert!(found.iter().any(|problem| problem.contains("/boot/grub cannot be a partition")), "{found:?}");
+}
+
+#[test]
 fn a_vhd_has_its_own_largest_size() {
     let spec = |size: &str| minimal(&format!("output: {{format: [qcow2, vhd]}}\ndisk: {{size: {size}}}\n"));
     assert_eq!(problems(&spec("2041GiB")), ["3:14 disk.size: a vhd holds 2040 GiB at most"]);

@@ -94,7 +94,8 @@ fn request(spec: &ResolvedSpec, distro: &Distro, ranked: &[Ranked], cx: &Context
     let facts = distro.architecture(&architecture).to("read the provider's facts")?;
     let kernel = match (&spec.kernel.package, spec.bootloader) {
         (Some(package), _) => Some(package.to_string()),
-        (None, Bootloader::None) => None,
+        // An initial RAM disk is started by its kernel alone.
+        (None, Bootloader::None) if !spec.formats.contains(&Format::Initrd) => None,
         (None, _) => Some(facts.kernel.clone()),
     };
     Ok(lock::Request {
