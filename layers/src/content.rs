@@ -42,6 +42,13 @@ impl MemoryContents {
 }
 
 impl Contents for MemoryContents {
+    fn host_file(&self, content: &Content) -> Result<Option<File>, Error> {
+        match self.blobs.contains_key(&content.digest) {
+            true => Ok(None),
+            false => Err(Error::NoContent { digest: content.digest }),
+        }
+    }
+
     fn open(&self, content: &Content) -> Result<Box<dyn Read + Send>, Error> {
         match self.blobs.get(&content.digest) {
             Some(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),

@@ -58,14 +58,14 @@ fn starts(home: &std::path::Path, how: Medium, by: Firmware) {
 fn with_grub_it_starts_everywhere() {
     let Some(home) = built("grub") else { return };
     comes_up(&home, Medium::Disc, Firmware::Bios);
-    comes_up(&home, Medium::UsbStick, Firmware::Uefi);
     starts(&home, Medium::UsbStick, Firmware::Bios);
     starts(&home, Medium::Disc, Firmware::Uefi);
+    starts(&home, Medium::UsbStick, Firmware::Uefi);
 }
 
 #[test]
 fn with_systemd_boot_it_starts_under_uefi() {
     let Some(home) = built("systemd-boot") else { return };
-    comes_up(&home, Medium::Disc, Firmware::Uefi);
-    starts(&home, Medium::UsbStick, Firmware::Uefi);
+    comes_up(&home, Medium::UsbStick, Firmware::Uefi);
+    starts(&home, Medium::Disc, Firmware::Uefi);
 }

@@ -17,7 +17,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 const HOLE_BYTES: usize = 4096;
 /// Files below this many bytes go through the buffer: for them a copy inside the kernel costs
 /// more calls than it saves copying.
-const COPY_MINIMUM_BYTES: u64 = 64 * 1024;
+pub(crate) const COPY_MINIMUM_BYTES: u64 = 64 * 1024;
 
 /// Writes a sparse raw image into a host file.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use std::thread;
 use layers::{Content, Contents, TreePath};
 
 use crate::Error;
+use crate::raw::COPY_MINIMUM_BYTES;
 
 /// Bytes of a file read at once.
 const COPY_BYTES: usize = 256 * 1024;
@@ -151,7 +152,8 @@ impl Sink for Ahead<'_> {
     }
 
     fn file(&mut self, offset: u64, file: &File, length: u64) -> Result<bool, Error> {
-        if !self.takes_files.load(Ordering::Relaxed) {
+        // Small ones nobody takes, which says nothing of larger ones.
+        if length < COPY_MINIMUM_BYTES || !self.takes_files.load(Ordering::Relaxed) {
             return Ok(false);
         }
         match file.try_clone() {
