@@ -85,6 +85,11 @@ fn sweep(above: &Path) {
     }
 }
 
+/// Whether the kernel holds the number of processes in the group.
+pub(crate) fn holds_processes(group: &Path) -> bool {
+    fs::read_to_string(group.join("pids.max")).is_ok_and(|most| most.trim() != "max")
+}
+
 /// Which bound the group has enforced, and how, if it has had to.
 pub(crate) fn enforced(group: &Path) -> Option<(&'static str, String)> {
     let events = |file: &str, key: &str| -> u64 {
