@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a machine may take until it asks for a login: emulation on a busy machine is slow.
@@ -24,12 +24,7 @@ pub enum Firmware {
     Bios,
 }
 
-/// One machine at a time: two that are emulated on the same processors make each other miss the
-/// limits that systemd has for devices to appear.
-static ALONE: Mutex<()> = Mutex::new(());
-
 pub struct Machine {
-    _alone: MutexGuard<'static, ()>,
     child: Child,
     console: Arc<Mutex<Vec<u8>>>,
     pub ssh_port: u16,
@@ -92,7 +87,6 @@ impl Machine {
     }
 
     fn run(mut qemu: Command, work: &Path) -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let ssh_port = free_port();
         let mut child = qemu
             .arg("-nic")
@@ -114,7 +108,7 @@ impl Machine {
                 let _ = log.write_all(&buffer[..count]);
             }
         });
-        Self { _alone: alone, child, console, ssh_port }
+        Self { child, console, ssh_port }
     }
 
     pub fn console(&self) -> String {
