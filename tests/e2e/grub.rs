@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, PATIENT};
 use crate::support::{User, composer, have, is_root, must, must_as, workplace};
 
 const USER: User = User::WithoutRange;
@@ -21,7 +21,7 @@ fn built(name: &str, disk: &str) -> Option<PathBuf> {
     let public = std::fs::read_to_string(home.join("key.pub")).unwrap();
     let spec = format!(
         "image: {{name: grub, base: {{os: debian, version: 13, type: minimal}}}}\n\
-         kernel: {{package: linux-image-cloud-amd64}}\nbootloader: grub\n{disk}\n\
+         kernel: {{package: linux-image-cloud-amd64, cmdline: {PATIENT}}}\nbootloader: grub\n{disk}\n\
          customizations:\n  hostname: grub\n  users:\n    - {{name: tester, groups: [sudo], shell: /bin/bash, \
          sudo: nopasswd, ssh_keys: [\"{}\"]}}\noutput: {{format: [raw, qcow2, vhd]}}\n",
         public.trim()

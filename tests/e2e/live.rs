@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::machine::{Firmware, Machine, Medium};
+use crate::machine::{Firmware, Machine, Medium, PATIENT};
 use crate::support::{User, composer, have, is_root, must, must_as, workplace};
 
 const USER: User = User::WithoutRange;
@@ -21,7 +21,7 @@ fn built(bootloader: &str) -> Option<PathBuf> {
     // The kernel for clouds has no driver for USB.
     let spec = format!(
         "image: {{name: live, base: {{os: debian, version: 13, type: minimal}}}}\n\
-         kernel: {{package: linux-image-amd64}}\nbootloader: {bootloader}\n\
+         kernel: {{package: linux-image-amd64, cmdline: {PATIENT}}}\nbootloader: {bootloader}\n\
          customizations:\n  users:\n    - {{name: tester, groups: [sudo], shell: /bin/bash, sudo: nopasswd, \
          ssh_keys: [\"{}\"]}}\noutput: {{format: iso}}\n",
         public.trim()

@@ -8,7 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a machine may take until it asks for a login: emulation on a busy machine is slow.
-const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const BOOT_LIMIT: Duration = Duration::from_secs(900);
+
+/// Words for the kernel of an image that a test boots: with systemd's own 90 seconds, an emulated
+/// machine beside a compiler gives up on its disks.
+pub const PATIENT: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
 /// What a live image was written to.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use crate::machine::PATIENT;
 use crate::support::{self, User, as_account, composer, have, is_root, must, must_as, program, strict, workplace};
 
 /// What the second image has besides the first one's packages, some of which it names again.
@@ -104,7 +105,7 @@ fn spec(image: &str, public_key: &str, content: &str) -> String {
         "image:
   name: {image}
   base: {{ os: debian, version: {VERSION}, type: minimal }}
-kernel: {{ package: linux-image-cloud-amd64 }}
+kernel: {{ package: linux-image-cloud-amd64, cmdline: {PATIENT} }}
 disk:
   size: 2GiB
   partitions: [{{ type: esp, size: 256MiB }}, {{ type: root, size: rest }}]

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, PATIENT};
 use crate::support::{User, composer, have, is_root, must, must_as, run, strict, workplace};
 
 const USER: User = User::WithoutRange;
@@ -26,7 +26,7 @@ disk:
 fn spec(key: &str) -> String {
     format!(
         "image: {{ name: several, base: {{ os: debian, version: 13 }} }}
-kernel: {{ package: linux-image-cloud-amd64 }}{DISK}customizations:
+kernel: {{ package: linux-image-cloud-amd64, cmdline: {PATIENT} }}{DISK}customizations:
   packages: {{ install: [openssh-server] }}
   users: [{{ name: debian, groups: [sudo], shell: /bin/bash, sudo: nopasswd, ssh_keys: [\"{key}\"] }}]
 output: {{ format: raw }}
