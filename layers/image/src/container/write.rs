@@ -14,6 +14,9 @@ use crate::{Error, Sink, qcow2, vdi, vhd, vhdx, vmdk};
 
 /// Level of deflate in a VMDK where nobody says another: qemu-img's and VMware's own.
 const VMDK_LEVEL: u32 = 6;
+/// zlib's level for the clusters of qcow2, whatever that of gzip files: level 6 takes a third longer
+/// for 2.5 % less.
+const CLUSTER_LEVEL: u32 = 3;
 
 fn refuse(format: Format, reason: &str) -> Error {
     Error::Unsupported { format: format.as_str(), what: "the compression".into(), reason: reason.into() }
@@ -86,7 +89,7 @@ impl Writer {
             (Format::Qcow2, compression) => {
                 let compression = match compression {
                     None => qcow2::Compression::None,
-                    Some(Compression::Gzip(level)) => qcow2::Compression::Zlib(level),
+                    Some(Compression::Gzip(_)) => qcow2::Compression::Zlib(CLUSTER_LEVEL),
                     Some(Compression::Zstd(level)) => qcow2::Compression::Zstd(level),
                     Some(Compression::Xz(_) | Compression::KernelXz(_)) => {
                         return Err(refuse(options.format, "its clusters know gzip and zstd"));
