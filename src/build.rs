@@ -53,7 +53,7 @@ fn build(
 ) -> Result<Vec<Artifact>, Error> {
     let started = Instant::now();
     if spec.stages.contains(&Stage::Validate) {
-        stage(cx, Stage::Validate, || stages::validate(spec, cx))?;
+        stage(cx, Stage::Validate, || stages::validate(spec, &cx.catalogue))?;
     }
     if !spec.stages.contains(&Stage::Packages) {
         return Ok(Vec::new());

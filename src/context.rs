@@ -131,12 +131,7 @@ impl Context {
     /// # Errors
     /// An unknown provider or release, in the words of the user's documents.
     pub fn distro(&self, spec: &ResolvedSpec) -> Result<Distro, Error> {
-        let found = self.catalogue.find(spec.os.as_str(), spec.os_version.as_str());
-        found.cloned().map_err(|error| {
-            let hint = error.hint().unwrap_or_default();
-            let sentence = format!("Provider '{}' is not configured in the global configuration", spec.os);
-            Error::new(Kind::Validation, sentence).caused_by(error).hint(hint)
-        })
+        distro(&self.catalogue, spec).cloned()
     }
 
     /// The architecture of a spec, as the deb family spells it.
@@ -144,7 +139,7 @@ impl Context {
     /// # Errors
     /// None for the architectures that a spec can name.
     pub fn architecture(&self, spec: &ResolvedSpec) -> Result<Architecture, Error> {
-        spec.architecture.deb().parse().to("read the architecture")
+        architecture(spec)
     }
 
     /// A step is over: told, and kept for the report.
@@ -193,4 +188,24 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// The facts about the distribution of a spec, as [`Context::distro`].
+///
+/// # Errors
+/// An unknown provider or release, in the words of the user's documents.
+pub fn distro<'a>(catalogue: &'a Catalogue, spec: &ResolvedSpec) -> Result<&'a Distro, Error> {
+    catalogue.find(spec.os.as_str(), spec.os_version.as_str()).map_err(|error| {
+        let hint = error.hint().unwrap_or_default();
+        let sentence = format!("Provider '{}' is not configured in the global configuration", spec.os);
+        Error::new(Kind::Validation, sentence).caused_by(error).hint(hint)
+    })
+}
+
+/// The architecture of a spec, as [`Context::architecture`].
+///
+/// # Errors
+/// None for the architectures that a spec can name.
+pub fn architecture(spec: &ResolvedSpec) -> Result<Architecture, Error> {
+    spec.architecture.deb().parse().to("read the architecture")
 }

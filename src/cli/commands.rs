@@ -12,6 +12,7 @@ use crate::error::{Error, Kind};
 use crate::means;
 use crate::shell;
 use crate::spec::{self, Problem};
+use crate::stages;
 
 use super::arguments::{
     Arguments, BuildArguments, Command, ConvertArguments, Global, ProviderCommand, SchemaOf, ShellArguments,
@@ -197,8 +198,11 @@ impl Session {
             spec::load(path)?;
             Vec::new()
         } else {
-            let known = crate::build::known_providers(&means::catalogue(&self.config)?);
-            spec::load_resolved(path, &self.environment.current_directory, &known)?.1
+            let catalogue = means::catalogue(&self.config)?;
+            let known = crate::build::known_providers(&catalogue);
+            let (resolved, warnings) = spec::load_resolved(path, &self.environment.current_directory, &known)?;
+            stages::validate(&resolved, &catalogue)?;
+            warnings
         };
         if strict && !warnings.is_empty() {
             return Err(Error::problems(Kind::Validation, path, warnings));

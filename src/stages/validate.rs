@@ -1,18 +1,20 @@
 //! Validate: the spec is sound, and everything that it names outside itself is there.
 
-use crate::context::Context;
+use providers::distro::Catalogue;
+
+use crate::context;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::{Bootloader, Compression, Format};
 
-/// Checks a resolved spec against the providers and the means of this machine. What is wrong with
-/// the spec alone was found when it was read.
+/// Checks a resolved spec against the facts about its distribution. What is wrong with the spec
+/// alone was found when it was read.
 ///
 /// # Errors
 /// An unknown provider, release or architecture; combinations that make no sense.
-pub fn validate(spec: &ResolvedSpec, cx: &Context) -> Result<(), Error> {
-    let distro = cx.distro(spec)?;
-    let architecture = cx.architecture(spec)?;
+pub fn validate(spec: &ResolvedSpec, catalogue: &Catalogue) -> Result<(), Error> {
+    let distro = context::distro(catalogue, spec)?;
+    let architecture = context::architecture(spec)?;
     distro.architecture(&architecture).or_fail(crate::error::Kind::Validation, || {
         format!("Validation error: '{architecture}' is not an architecture of {}", distro.title)
     })?;

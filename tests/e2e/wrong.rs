@@ -61,6 +61,22 @@ fn what_a_spec_names_and_is_not_there_is_told() {
 }
 
 #[test]
+fn what_the_distribution_cannot_do_is_told_before_a_build() {
+    let Some(case) = Case::new("facts") else { return };
+    let base = "image: {name: small, base: {os: ubuntu, version: 24.04}}\n";
+    for (more, told) in [
+        ("", None),
+        ("output: {format: iso}\n", Some(["the format 'iso' is not supported yet on Ubuntu 24.04", "raw or qcow2"])),
+        ("bootloader: grub\n", Some(["'grub' is not supported yet on Ubuntu 24.04", "use systemd-boot"])),
+        ("build: {network: true}\n", Some(["build.network is not supported yet", "customizations.files"])),
+    ] {
+        case.write("small.yml", &format!("{base}{more}"));
+        let code = if told.is_some() { 3 } else { 0 };
+        case.run(&["validate", "small.yml"]).with(code, told.as_ref().map_or(&[], |told| told));
+    }
+}
+
+#[test]
 fn a_wrong_configuration_has_its_own_exit_code() {
     let Some(case) = Case::new("configuration") else { return };
     case.run(&["build", "small.yml", "--config", "nowhere.yaml"]).with(5, &["nowhere.yaml"]);
