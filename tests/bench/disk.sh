@@ -5,12 +5,12 @@
 #     tests/bench/disk.sh [RUNS]        (as root, which reads every file of the tree and mounts what has reflinks)
 #
 # Prints every time, then medians and ratios as a table. The tree is 560 MiB in some 14,590 files, taken from this
-# machine's /usr; TREE names another. CASES names fewer of: raw zstd zlib gzip several million reflink.
+# machine's /usr; TREE names another. CASES names fewer of: raw zstd zlib gzip default several million reflink.
 # Needs: e2fsprogs qemu-utils pigz time, for reflinks btrfs-progs and xfsprogs too.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 runs=${1:-5}
-cases=${CASES:-raw zstd zlib gzip several million reflink}
+cases=${CASES:-raw zstd zlib gzip default several million reflink}
 place=${PLACE:-/var/tmp/image-composer-disk}
 files=14590
 bytes=$((560 << 20))
@@ -67,7 +67,7 @@ convert() {
 ours() {
   local name=$1; shift
   rm -f "$@"
-  measured "$name" ./disk "$tree" "$mib" "$@"
+  measured "$name" ./disk "$tree" "${MIB:-$mib}" "$@"
   awk '/^plan:/ {plan=$2} /^write:/ {write=$2} END {print plan + write}' log >> "times.$name.known"
 }
 sound() { e2fsck -fn "$1?offset=1048576" > fsck 2>&1 || { cat fsck >&2; exit 1; }; }
@@ -89,6 +89,14 @@ for _ in $(seq "$runs"); do
     stat -c %s out/peer.gz > size.pigz; rm out/peer.gz
     ours gzip out/gzip.raw.gz
     stat -c %s out/gzip.raw.gz > size.gzip
+  fi
+  # A disk of the size that images of Debian have when nobody says another.
+  if has default; then
+    MIB=6144 ours default-raw out/default.raw
+    measured default-pigz sh -c 'pigz -6 -c out/default.raw > out/peer.gz'
+    stat -c %s out/peer.gz > size.default-pigz; rm out/peer.gz out/default.raw
+    MIB=6144 ours default out/default.raw.gz
+    stat -c %s out/default.raw.gz > size.default
   fi
   if has several; then
     ours several out/several.raw out/several.qcow2.zst
@@ -158,6 +166,7 @@ echo "| the same once the tree is known | $known | $(median dd) | $(ratio "$know
 if has zstd; then row 'qcow2 zstd, against `mke2fs -d` + `qemu-img convert`' zstd mke2fs convert-zstd 0.5; fi
 if has zlib; then row 'qcow2 zlib, against the same' zlib mke2fs convert-zlib 0.3; fi
 if has gzip; then row 'raw.gz, against `pigz -6` of the raw file' gzip pigz 0.3; fi
+if has default; then row 'raw.gz of 6 GiB, against `pigz -6` of the raw file' default default-pigz 0.3; fi
 if has several; then row 'raw + qcow2 zstd in one pass, against two' several several-apart-raw several-apart-zstd ''; fi
 if has million; then row 'a million files, against `mke2fs -d`' million million-mke2fs 0.7; fi
 if has reflink; then for kind in btrfs xfs; do
@@ -165,3 +174,4 @@ if has reflink; then for kind in btrfs xfs; do
 done; fi
 if has zlib; then size 'qcow2 zlib' zlib convert-zlib; fi
 if has gzip; then size 'raw.gz' gzip pigz; fi
+if has default; then size 'raw.gz of 6 GiB' default default-pigz; fi
