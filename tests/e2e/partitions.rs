@@ -29,7 +29,7 @@ fn spec(key: &str) -> String {
 kernel: {{ package: linux-image-cloud-amd64, cmdline: {PATIENT} }}{DISK}customizations:
   packages: {{ install: [openssh-server] }}
   users: [{{ name: debian, groups: [sudo], shell: /bin/bash, sudo: nopasswd, ssh_keys: [\"{key}\"] }}]
-output: {{ format: raw }}
+output: {{ format: [raw, vhd] }}
 "
     )
 }
@@ -166,6 +166,8 @@ fn many_partitions_are_whole_and_boot() {
     }
     must(Command::new("sha256sum").args(["--quiet", "-c", "several.SHA256SUMS"]).current_dir(directory.join("output")));
     boots(&directory, &disk);
+    // The same disk in the other file: the firmware and systemd-boot find the kernel there too.
+    Machine::boot(&directory.join("output/several.vhd"), "vpc", &directory).wait_for("Linux version");
 }
 
 fn boots(directory: &Path, disk: &Path) {

@@ -71,6 +71,22 @@ fn the_bytes_are_pinned() {
 }
 
 #[test]
+fn parted_shows_the_same_partitions() {
+    let Some(parted) = tool("parted") else { return };
+    let (file, _) = written();
+    let shown = |file: &NamedTempFile| run(&parted, &["-sm", text(file), "unit", "B", "print"]);
+    let verdict = shown(&file);
+    assert!(verdict.success, "{}", verdict.text);
+    let lines: Vec<&str> = verdict.text.lines().skip(2).collect();
+    let expected = ["1:1048576B:4194303B:3145728B::ESP:boot, esp;", "2:4194304B:15728639B:11534336B::root-2 ä:;"];
+    assert_eq!(lines, expected, "{}", verdict.text);
+    // The primary header's own sum: it says that it takes the backup.
+    flip(&file, 512 + 40);
+    let verdict = shown(&file);
+    assert!(verdict.text.contains("corrupt"), "{}", verdict.text);
+}
+
+#[test]
 fn sgdisk_finds_no_problems() {
     let Some(sgdisk) = tool("sgdisk") else { return };
     let (file, _) = written();

@@ -1,4 +1,4 @@
-//! Fuzzing of every reader, with the stable toolchain.
+//! Fuzzing of every reader and every writer, with the stable toolchain.
 //!
 //! A target reads bytes in every way that the program does. Its seeds are what our writers make, and the
 //! files in `corpus/TARGET/`: images of other tools, and inputs that once went wrong. They are changed
@@ -20,6 +20,7 @@ mod change;
 mod referee;
 mod seeds;
 mod targets;
+mod writers;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -141,6 +142,12 @@ fn squashfs() {
 #[test]
 fn compressed() {
     fuzz("compressed", seeds::compressed(), targets::compressed);
+}
+
+/// Containers and compressors, which know of no trees, have property tests of any pieces and sizes of writes.
+#[test]
+fn trees() {
+    fuzz("trees", writers::seeds(), writers::written);
 }
 
 /// The negative control: an input that panics is found and told.
