@@ -15,12 +15,11 @@ const PART_BYTES: usize = 1 << 20;
 /// Parts in flight per thread.
 const DEPTH: usize = 4;
 
-type Part = Arc<Vec<u8>>;
 type Packed = io::Result<Arc<Vec<u8>>>;
 
 pub(super) struct Encoder<W: Write> {
     writer: W,
-    workers: Workers<Part, Packed>,
+    workers: Workers<Vec<u8>, Packed>,
     current: Vec<u8>,
     /// Whether there is a member already: an empty input is one, too.
     begun: bool,
@@ -35,7 +34,7 @@ impl<W: Write> Encoder<W> {
     fn submit(&mut self) -> io::Result<()> {
         let bytes = std::mem::replace(&mut self.current, Vec::with_capacity(PART_BYTES));
         self.begun = true;
-        match self.workers.submit(Arc::new(bytes))? {
+        match self.workers.submit(bytes)? {
             Some(packed) => self.writer.write_all(&packed?),
             None => Ok(()),
         }
@@ -69,7 +68,7 @@ impl<W: Write> Write for Encoder<W> {
 
 /// Compresses parts. Runs of zeros are the bulk of many images: a part of zeros is compressed once
 /// and remembered.
-fn work(level: u32) -> impl FnMut(Part) -> Packed {
+fn work(level: u32) -> impl FnMut(Vec<u8>) -> Packed {
     // Levels 1 to 9 are among libdeflate's 1 to 12.
     let level = CompressionLvl::new(i32::try_from(level).unwrap_or_default()).unwrap_or_default();
     let mut compressor = Compressor::new(level);
