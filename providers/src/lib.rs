@@ -1,7 +1,7 @@
 //! Where packages come from.
 //!
 //! A provider is one distribution and release as data ([`distro`]) on top of a package family,
-//! which is code ([`deb`]). Between the two stand the parts that every family needs: whom to
+//! which is code ([`deb`], [`rpm`]). Between the two stand the parts that every family needs: whom to
 //! believe ([`trust`]), how bytes arrive ([`fetch`]), which indexes are genuine and current
 //! ([`repository`]), and what was chosen, written down ([`lock`]).
 //!
@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod lock;
 pub mod mirror;
 pub mod repository;
+pub mod rpm;
 pub mod trust;
 
 pub use cache::CacheDir;
