@@ -8,10 +8,9 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use layers::{Change, Contents, Kind, Stack, Tree, TreePath};
+use layers::{Change, Contents, Kind, Layer, Stack, Tree, TreePath};
 use providers::distro::{Initramfs, PathPattern};
 
-use super::unpack::Unpacked;
 use crate::error::{Error, ResultExt};
 
 /// Largest script that is looked through, in bytes. Real ones have some kilobytes.
@@ -20,6 +19,16 @@ const SCRIPT_MAX: u64 = 1 << 20;
 const PROGRAMS: [&[u8]; 4] = [b"usr/bin/", b"usr/sbin/", b"usr/local/bin/", b"usr/local/sbin/"];
 /// Where everything is that a generator copies because it is there.
 const COPIED: [&[u8]; 3] = [b"usr/bin/", b"usr/sbin/", b"usr/lib/"];
+
+/// A package that is still to come, as far as a ramdisk may depend on it.
+pub struct Coming<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its files.
+    pub layer: &'a Layer,
+    /// Its scripts, by what people call them.
+    pub scripts: Vec<(&'a str, &'a [u8])>,
+}
 
 /// What a ramdisk follows that is made of one tree.
 pub struct Followed<'a> {
@@ -59,13 +68,13 @@ impl<'a> Followed<'a> {
     }
 
     /// Why the ramdisk may depend on a package, if it may: a file, or a script that asks for a new one.
-    pub fn concerned_by(&self, package: &Unpacked) -> Option<String> {
+    pub fn concerned_by(&self, package: &Coming<'_>) -> Option<String> {
         let command = self.deferred.rsplit('/').next().unwrap_or_default().as_bytes();
         let asks = |bytes: &[u8]| bytes.windows(command.len().max(1)).any(|window| window == command);
-        if let Some((script, _)) = package.note.control.files.iter().find(|(_, file)| asks(&file.bytes)) {
+        if let Some((script, _)) = package.scripts.iter().find(|(_, text)| asks(text)) {
             return Some(format!("its {script} names {}", self.deferred));
         }
-        let files = package.layer.layer.changes.iter().filter_map(|(path, change)| match change {
+        let files = package.layer.changes.iter().filter_map(|(path, change)| match change {
             Change::Set(entry) if !entry.is_directory() => Some(path),
             _ => None,
         });

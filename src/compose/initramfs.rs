@@ -5,9 +5,8 @@ use layers::{KeyBuilder, Stack, StoredLayer};
 use providers::distro::Distro;
 use sandbox::Step;
 
-use super::followed::Followed;
+use super::followed::{Coming, Followed};
 use super::scaffold::scaffold;
-use super::unpack::Unpacked;
 use super::{Work, command, failure, mounted, run_step};
 use crate::boot::kernels;
 use crate::context::Context;
@@ -25,7 +24,7 @@ const INITRAMFS_VERSION: u32 = 1;
 pub fn make_beside(
     cx: &Context,
     distro: &Distro,
-    to_come: &[Unpacked],
+    to_come: &[Coming<'_>],
     stack: &mut Stack,
     work: impl FnOnce(&mut Stack) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -33,7 +32,7 @@ pub fn make_beside(
     let followed = Followed::read(&distro.initramfs, &before)?;
     let waits = to_come.iter().find_map(|package| Some((package, followed.concerned_by(package)?)));
     if let Some((package, why)) = waits {
-        tracing::debug!("the initial ramdisk waits for {}: {why}", package.package.name);
+        tracing::debug!("the initial ramdisk waits for {}: {why}", package.name);
         work(stack)?;
         return make(cx, distro, stack);
     }

@@ -1,23 +1,16 @@
 //! Compose: packages become a configured system, as layers.
 //!
-//! One layer per package, stacked as dpkg would unpack them; then, cut point by cut point, the
-//! image's own dpkg configures them in the sandbox; the initial ramdisk is made
-//! once, beside the last of them.
+//! One layer per package, stacked as the family's own tool would unpack them ([`deb`]); then, cut
+//! point by cut point, their scripts run in the sandbox; the initial ramdisk is made once, beside
+//! the last of them.
 
 mod capture;
+mod deb;
 pub mod failure;
 mod followed;
-mod group;
 mod initramfs;
 mod materialise;
-mod note;
-mod ownership;
-mod plan;
-mod registry;
-mod rules;
 mod scaffold;
-mod scripts;
-mod segment;
 mod settled;
 mod step;
 mod terminal;
@@ -25,55 +18,26 @@ mod unpack;
 mod visit;
 
 use layers::Stack;
-use providers::deb::Aliases;
-use providers::lock::Group;
+use providers::distro::Family;
 
 pub use initramfs::follow;
 pub use materialise::mounted;
 pub use step::{Work, run_step};
-pub use unpack::Unpacked;
 pub use visit::enter;
 
-use ownership::Ownership;
-use unpack::unpack_ahead;
-
 use crate::context::Context;
-use crate::error::{Error, ResultExt};
+use crate::error::Error;
 use crate::stages::PackageSet;
 
-/// Composes a package set.
+/// Composes a package set; `preseeds` are answers for debconf, where the family has it.
 ///
 /// # Errors
-/// A damaged package, colliding packages, a maintainer script that fails.
+/// A damaged package, colliding packages, a package's script that fails.
 pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<Stack, Error> {
-    let distro = &set.distro;
-    let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
-    let architecture = set.lock.architecture.to_string();
-    let groups = group::Groups {
-        cx,
-        deferred: &distro.initramfs.deferred,
-        scaffold: &distro.scaffold,
-        preseeds,
-        volatile: &distro.volatile,
-        aliases: &aliases,
-        architecture: &architecture,
-    };
-    let mut stack = Stack::default();
-    unpack_ahead(set, &[Group::Essential, Group::Base, Group::Kernel, Group::Rest], &aliases, cx, |unpacked| {
-        let mut ownership = Ownership::default();
-        let essential = unpacked.next()?;
-        groups.configure(Group::Essential, &essential, &mut ownership, &mut stack)?;
-        let base = unpacked.next()?;
-        groups.configure(Group::Base, &base, &mut ownership, &mut stack)?;
-        let kernel = unpacked.next()?;
-        groups.configure(Group::Kernel, &kernel, &mut ownership, &mut stack)?;
-        let rest = unpacked.next()?;
-        initramfs::make_beside(cx, distro, &rest, &mut stack, |stack| {
-            groups.configure(Group::Rest, &rest, &mut ownership, stack)?;
-            registry::sources(cx, set, stack)
-        })
-    })?;
-    Ok(stack)
+    match set.distro.family {
+        Family::Deb => deb::compose(set, preseeds, cx),
+        _ => Err(Error::build(format!("failed to compose {}: its family is not known", set.distro.title))),
+    }
 }
 
 /// A command in the image: Debian's usual path, nobody to ask, the build's time, nothing else.

@@ -8,27 +8,12 @@ use std::path::{Path, PathBuf};
 use layers::{Tree, TreePath};
 use providers::distro::ScaffoldFile;
 
-use super::unpack::Unpacked;
 use crate::error::{Error, Kind, ResultExt};
 
 /// Nothing is started while an image is built (Debian's invoke-rc.d(8), policy-rc.d).
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 /// The initial ramdisk is made once, in a step of its own.
 const DEFERRED: &str = "#!/bin/sh\nexit 0\n";
-
-/// Where a package's control files wait for a preinst that runs before dpkg knows the package.
-pub const WAITING: &str = "/var/lib/dpkg/image-composer.new";
-
-/// Adds the control files of a package to a scaffold.
-///
-/// # Errors
-/// I/O errors; a file with a name that no tree may hold.
-pub fn add_control_files(root: &Path, package: &Unpacked) -> Result<(), Error> {
-    for (name, file) in &package.note.control.files {
-        write(root, &format!("{WAITING}/{name}"), &file.bytes, file.mode, &Tree::default())?;
-    }
-    Ok(())
-}
 
 /// Those of the provider's files that concern a tree: dpkg knows the package that reads them.
 /// Elsewhere the directories above them would be the only thing of that package.
@@ -73,7 +58,11 @@ fn program(root: &Path, path: &str, text: &str, below: &Tree) -> Result<(), Erro
     write(root, path, text.as_bytes(), 0o755, below)
 }
 
-fn write(root: &Path, path: &str, bytes: &[u8], mode: u32, below: &Tree) -> Result<(), Error> {
+/// Writes a file of the scaffold.
+///
+/// # Errors
+/// I/O errors; a file with a name that no tree may hold.
+pub fn write(root: &Path, path: &str, bytes: &[u8], mode: u32, below: &Tree) -> Result<(), Error> {
     let path = TreePath::new(path).to("name a file of the scaffold")?;
     layers::make_parents(root, &path, below).to("make the scaffold")?;
     let host = path.under(root);

@@ -1,45 +1,51 @@
 //! A package's layer made again, where what its unpacking does is not what its own layer shows:
 //! files diverted, left out, owned by others, or laid through a link.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use layers::{Change, Entry, KeyBuilder, Kind, StoredLayer, Tree, make_parents, plain_mode};
+use layers::{Change, Entry, KeyBuilder, Kind, Layer, StoredLayer, Tree, TreePath, make_parents, plain_mode};
 
-use super::plan::Plan;
-use super::unpack::Unpacked;
 use crate::context::Context;
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
 
 /// Grows whenever the same plan may give another layer.
 const SETTLED_VERSION: u32 = 1;
 
-/// The layer that shows what a plan means; `tree` is what lies below. It depends on the package
-/// and on what the plan makes of it, whatever else the image holds.
+/// The layer that shows what a package means where it lands: `origins` says which of its files lie
+/// elsewhere in its own layer, `tree` is what lies below. It depends on the package and on its
+/// meaning, whatever else the image holds.
 ///
 /// # Errors
 /// I/O errors.
-pub fn settle(cx: &Context, package: &Unpacked, plan: &Plan<'_>, tree: &Tree) -> Result<StoredLayer, Error> {
-    let key = KeyBuilder::new("settled deb package", SETTLED_VERSION)
-        .field("package", package.layer.id)
-        .field("meaning", plan.meaning.id())
+pub fn settle(
+    cx: &Context,
+    package: &StoredLayer,
+    meaning: &Layer,
+    origins: &BTreeMap<TreePath, TreePath>,
+    tree: &Tree,
+) -> Result<StoredLayer, Error> {
+    let key = KeyBuilder::new("settled package", SETTLED_VERSION)
+        .field("package", package.id)
+        .field("meaning", meaning.id())
         .finish();
     if let Some((layer, _)) = cx.recall(&key)? {
         return Ok(layer);
     }
     let staging = cx.store.stage().to("make a work directory")?;
     let files = staging.files().to("stage a layer")?;
-    let shipped = package.layer.directory();
-    for (place, change) in &plan.meaning.changes {
+    let shipped = package.directory();
+    for (place, change) in &meaning.changes {
         let Change::Set(entry) = change else { continue };
         make_parents(&files, place, tree).to("stage a layer")?;
-        let from = plan.origins.get(place).unwrap_or(place).under(&shipped);
+        let from = origins.get(place).unwrap_or(place).under(&shipped);
         lay(entry, &from, &place.under(&files), &files)?;
     }
-    cx.store.publish(staging, plan.meaning.clone(), &key, b"").to("keep a layer")
+    cx.store.publish(staging, meaning.clone(), &key, b"").to("keep a layer")
 }
 
 fn lay(entry: &Entry, from: &Path, to: &Path, files: &Path) -> Result<(), Error> {

@@ -9,13 +9,15 @@ use sandbox::Step;
 
 use super::ownership::Ownership;
 use super::plan::Planner;
+use super::registry;
 use super::rules::{PRINTED, Rules};
-use super::scaffold::{add_control_files, scaffold, wanted};
 use super::segment::{Ending, Progress, Segment, needs};
-use super::settled::settle;
-use super::step::{Work, run_noted_step};
 use super::unpack::Unpacked;
-use super::{failure, registry};
+use super::waiting::add_control_files;
+use crate::compose::failure;
+use crate::compose::scaffold::{scaffold, wanted};
+use crate::compose::settled::settle;
+use crate::compose::step::{Work, run_noted_step};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 
@@ -154,7 +156,7 @@ impl Groups<'_> {
         let plan = planner.plan(package, ownership)?;
         ownership.enter(package, &plan.kept, &plan.taken)?;
         let layer = match plan.deviates {
-            true => settle(self.cx, package, &plan, stack.tree())?,
+            true => settle(self.cx, &package.layer, &plan.meaning, &plan.origins, stack.tree())?,
             false => package.layer.clone(),
         };
         stack.push_as(layer, &plan.meaning).to("apply a package's layer")

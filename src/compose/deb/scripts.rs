@@ -7,12 +7,13 @@ use layers::Stack;
 use sandbox::Step;
 
 use super::group::Groups;
-use super::materialise::{materialise, materialise_added};
+use super::registry;
 use super::rules::PRINTED;
-use super::scaffold::WAITING;
 use super::segment::{Ending, Segment};
 use super::unpack::Unpacked;
-use super::{command, command_with, registry};
+use super::waiting::WAITING;
+use crate::compose::materialise::{materialise, materialise_added};
+use crate::compose::{command, command_with};
 
 /// Lays a package's control files where dpkg has them while it unpacks (its lib/dpkg/dpkg.h,
 /// CONTROLDIRTMP) and runs the preinst there: debconf finds out from them whose questions are

@@ -1,0 +1,67 @@
+//! Compose for the deb family.
+//!
+//! One layer per package, stacked as dpkg would unpack them; then, cut point by cut point, the
+//! image's own dpkg configures them in the sandbox.
+
+mod group;
+mod note;
+mod ownership;
+mod plan;
+mod registry;
+mod rules;
+mod scripts;
+mod segment;
+mod unpack;
+mod waiting;
+
+use std::path::Path;
+
+use layers::Stack;
+use providers::deb::Aliases;
+use providers::lock::{Group, LockedPackage};
+
+use ownership::Ownership;
+use unpack::{Unpacked, unpack_one};
+
+use super::initramfs;
+use super::unpack::unpack_ahead;
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+use crate::stages::PackageSet;
+
+/// Composes a package set.
+///
+/// # Errors
+/// A damaged package, colliding packages, a maintainer script that fails.
+pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<Stack, Error> {
+    let distro = &set.distro;
+    let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
+    let architecture = set.lock.architecture.to_string();
+    let groups = group::Groups {
+        cx,
+        deferred: &distro.initramfs.deferred,
+        scaffold: &distro.scaffold,
+        preseeds,
+        volatile: &distro.volatile,
+        aliases: &aliases,
+        architecture: &architecture,
+    };
+    let mut stack = Stack::default();
+    let unpack = |package: &LockedPackage, file: &Path| unpack_one(package, file, &aliases, cx);
+    unpack_ahead(set, &[Group::Essential, Group::Base, Group::Kernel, Group::Rest], cx, unpack, |unpacked| {
+        let mut ownership = Ownership::default();
+        let essential = unpacked.next()?;
+        groups.configure(Group::Essential, &essential, &mut ownership, &mut stack)?;
+        let base = unpacked.next()?;
+        groups.configure(Group::Base, &base, &mut ownership, &mut stack)?;
+        let kernel = unpacked.next()?;
+        groups.configure(Group::Kernel, &kernel, &mut ownership, &mut stack)?;
+        let rest = unpacked.next()?;
+        let to_come: Vec<_> = rest.iter().map(Unpacked::coming).collect();
+        initramfs::make_beside(cx, distro, &to_come, &mut stack, |stack| {
+            groups.configure(Group::Rest, &rest, &mut ownership, stack)?;
+            registry::sources(cx, set, stack)
+        })
+    })?;
+    Ok(stack)
+}
