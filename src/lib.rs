@@ -28,6 +28,7 @@ pub mod finalize;
 pub mod images;
 pub mod machine;
 pub mod means;
+pub mod packages;
 pub mod patience;
 pub mod progress;
 pub mod sbom;

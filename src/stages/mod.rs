@@ -4,10 +4,7 @@
 mod compose;
 mod configuration;
 mod finalize;
-mod kernel;
 mod packages;
-mod repositories;
-mod resolution;
 mod validate;
 
 use std::path::PathBuf;

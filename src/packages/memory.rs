@@ -7,11 +7,11 @@
 use std::path::PathBuf;
 
 use layers::{Blake3, Key, KeyBuilder};
-use providers::distro::Distro;
+use providers::distro::{Architecture, Distro};
 use providers::lock::{Lock, Request};
-use providers::repository::Opening;
 
 use crate::context::Context;
+use crate::error::Error;
 use crate::spec::ResolvedSpec;
 
 /// Grows whenever the same request on the same releases may have another answer.
@@ -21,14 +21,20 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// What an answer depends on: request, releases (their digests cover every index) and the facts
 /// about the distribution that say what else is asked for and in which group a package is.
-pub fn key(spec: &ResolvedSpec, distro: &Distro, request: &Request, opening: &Opening<'_>) -> Key {
+pub fn key(
+    spec: &ResolvedSpec,
+    distro: &Distro,
+    architecture: &Architecture,
+    request: &Request,
+    releases: impl Iterator<Item = String>,
+) -> Key {
     let Request { variant, bootloader, live, kernel, kernel_version, recommends, install, remove, repositories } =
         request;
     KeyBuilder::new("resolution", RESOLUTION_VERSION)
         .field("program", env!("CARGO_PKG_VERSION"))
         .field("os", &distro.os)
         .field("version", &distro.version)
-        .field("architecture", spec.architecture.deb())
+        .field("architecture", architecture.as_str())
         .list("base set", &distro.base_set)
         .list("kernels", &distro.kernel.packages)
         .list("with the ramdisk", &distro.initramfs.with)
@@ -46,12 +52,32 @@ pub fn key(spec: &ResolvedSpec, distro: &Distro, request: &Request, opening: &Op
         .list("install", install)
         .list("remove", remove)
         .list("repositories", repositories.iter().map(|(id, what)| format!("{id} {what}")))
-        .list("releases", opening.releases().map(|release| format!("{} {}", release.suite, release.sha256)))
+        .list("releases", releases)
         .finish()
 }
 
+/// The answer of an earlier build where the caches may be used, or a new one, which is remembered.
+///
+/// # Errors
+/// Those of `choose`.
+pub fn recalled(
+    cx: &Context,
+    spec: &ResolvedSpec,
+    key: &Key,
+    choose: impl FnOnce() -> Result<Lock, Error>,
+) -> Result<Lock, Error> {
+    match recall(cx, key).filter(|_| spec.caches.packages) {
+        Some(lock) => Ok(lock),
+        None => {
+            let lock = choose()?;
+            remember(cx, key, &lock);
+            Ok(lock)
+        }
+    }
+}
+
 /// The answer of an earlier build; what is damaged counts as none.
-pub fn recall(cx: &Context, key: &Key) -> Option<Lock> {
+fn recall(cx: &Context, key: &Key) -> Option<Lock> {
     let path = place(cx, key);
     if std::fs::metadata(&path).ok()?.len() > ANSWER_BYTES_MAX {
         return None;
@@ -65,7 +91,7 @@ pub fn recall(cx: &Context, key: &Key) -> Option<Lock> {
 }
 
 /// Remembers an answer. Best effort: without it the next build resolves again.
-pub fn remember(cx: &Context, key: &Key, lock: &Lock) {
+fn remember(cx: &Context, key: &Key, lock: &Lock) {
     let path = place(cx, key);
     let write = || -> std::io::Result<()> {
         let text = lock.write().map_err(std::io::Error::other)?;

@@ -1,0 +1,194 @@
+//! The choice of deb packages, as a lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use providers::cache::CacheDir;
+use providers::deb::order::{Item, order};
+use providers::deb::solve::{Index, Options, Origin, RepositoryRef, Request, Solution, Universe, Variant, Wish, solve};
+use providers::distro::Distro;
+use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
+use providers::repository::{Update, open_all};
+use providers::trust::UnixTime;
+
+use super::repositories::Ranked;
+use super::request::{Asker, names};
+use super::unsolvable::unsolvable;
+use super::{kernel, memory};
+use crate::context::Context;
+use crate::error::{Error, Kind, ResultExt};
+use crate::spec::ResolvedSpec;
+
+/// Chooses the packages from the repositories of today, or recalls the choice where neither they nor
+/// the request have changed.
+///
+/// # Errors
+/// Repositories that cannot be reached or believed; a set of packages that does not exist.
+pub fn choose(
+    spec: &ResolvedSpec,
+    distro: &Distro,
+    ranked: &[Ranked],
+    request: lock::Request,
+    cx: &Context,
+) -> Result<Lock, Error> {
+    let architecture = cx.architecture(spec)?;
+    let all: Vec<_> = ranked.iter().map(|entry| entry.repository.clone()).collect();
+    let cache = CacheDir::new(&cx.cache_directory);
+    let updated = |error: providers::repository::Error| {
+        let hint = error.hint();
+        let wrapped = Error::build("failed to update the package repositories").caused_by(error);
+        match hint {
+            Some(hint) => wrapped.hint(hint),
+            None => wrapped,
+        }
+    };
+    let opening = open_all(&all, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(updated)?;
+    let releases = opening.releases().map(|release| format!("{} {}", release.suite, release.sha256));
+    let key = memory::key(spec, distro, &architecture, &request, releases);
+    memory::recalled(cx, spec, &key, || {
+        let update = opening.read(&architecture, &cx.fetcher, &cache).map_err(updated)?;
+        cx.check()?;
+        resolve(spec, distro, ranked, update, request, cx)
+    })
+}
+
+fn resolve(
+    spec: &ResolvedSpec,
+    distro: &Distro,
+    ranked: &[Ranked],
+    update: Update,
+    request: lock::Request,
+    cx: &Context,
+) -> Result<Lock, Error> {
+    let architecture = cx.architecture(spec)?;
+    let UnixTime(epoch) =
+        update.epoch().ok_or_else(|| Error::build("failed to find a repository to take packages from"))?;
+    let locked = locked_repositories(&update);
+    let priorities: BTreeMap<_, i32> =
+        ranked.iter().map(|entry| (entry.repository.id.clone(), entry.priority)).collect();
+    let indexes = update
+        .indexes
+        .into_iter()
+        .map(|index| Index {
+            repository: RepositoryRef {
+                id: index.repository.to_string(),
+                priority: priorities.get(&index.repository).copied().unwrap_or(500),
+            },
+            text: index.text,
+        })
+        .collect();
+    let universe = Universe::from_indexes(indexes, &architecture.to_string(), &Options::default())
+        .to("read the package indexes")?;
+    let kernel = match &request.kernel {
+        Some(kernel) => Some(kernel::named(distro, &universe, kernel, request.kernel_version.as_deref())?),
+        None => None,
+    };
+    let exists = |name: &str| universe.candidate(name).is_some();
+    let wishes = wishes(&names(spec, distro, &architecture, &request, kernel, exists))?;
+    let asked = Request {
+        variant: Variant::Minbase,
+        install: wishes,
+        remove: request.remove.iter().cloned().collect(),
+        recommends: request.recommends,
+    };
+    let solution = solve(&universe, &asked).map_err(|error| unsolvable(&error))?;
+    let packages = locked_packages(distro, &universe, &solution, &request, &architecture.to_string())?;
+    Ok(Lock {
+        format: lock::FORMAT,
+        os: distro.os.clone(),
+        os_version: distro.version.clone(),
+        architecture,
+        epoch,
+        request,
+        repositories: locked,
+        packages,
+    })
+}
+
+fn wishes(names: &[(String, Asker)]) -> Result<Vec<Wish>, Error> {
+    let wish = |(name, asker): &(String, Asker)| {
+        let origin = match asker {
+            Asker::Spec => Origin::Requested,
+            Asker::Defaults => Origin::Default,
+        };
+        Wish::parse(name, origin).or_fail(Kind::Validation, || format!("failed to read the package name '{name}'"))
+    };
+    names.iter().map(wish).collect()
+}
+
+fn locked_repositories(update: &Update) -> Vec<LockedRepository> {
+    let mut locked: Vec<LockedRepository> = update
+        .indexes
+        .iter()
+        .filter_map(|index| {
+            let same = |release: &&providers::repository::VerifiedRelease| {
+                release.repository == index.repository && release.suite == index.suite
+            };
+            let release = update.releases.iter().find(same)?;
+            Some(LockedRepository {
+                id: index.repository.clone(),
+                url: release.url.without_credentials(),
+                suite: index.suite.clone(),
+                component: index.component.clone(),
+                release_sha256: release.sha256,
+                date: release.date.0,
+            })
+        })
+        .collect();
+    locked.sort();
+    locked.dedup();
+    locked
+}
+
+fn locked_packages(
+    distro: &Distro,
+    universe: &Universe,
+    solution: &Solution,
+    request: &lock::Request,
+    architecture: &str,
+) -> Result<Vec<LockedPackage>, Error> {
+    let mut packages = Vec::new();
+    for chosen in &solution.packages {
+        packages.push(universe.package(chosen.package).to("read a package of the index")?);
+    }
+    let kernels: BTreeSet<&str> = request.kernel.iter().map(String::as_str).collect();
+    let items: Vec<Item<'_>> = packages
+        .iter()
+        .zip(&solution.packages)
+        .map(|(package, chosen)| Item {
+            name: package.name,
+            version: package.version,
+            pre_depends: package.pre_depends,
+            depends: package.depends,
+            provides: package.provides,
+            group: match package.name {
+                _ if chosen.essential => Group::Essential,
+                name if distro.base_set.contains(name) => Group::Base,
+                name if kernels.contains(name) || distro.kernel.matches(name) => Group::Kernel,
+                name if distro.initramfs.takes_of(name) => Group::Kernel,
+                _ => Group::Rest,
+            },
+            has_postinst: true,
+        })
+        .collect();
+    let places = order(&items, architecture).to("order the packages")?;
+    let mut locked = Vec::with_capacity(places.len());
+    for place in places {
+        let (package, chosen) = (&packages[place.item], &solution.packages[place.item]);
+        locked.push(LockedPackage {
+            name: package.name.to_owned(),
+            version: package.version.to_owned(),
+            architecture: package.architecture.to_owned(),
+            sha256: package
+                .sha256
+                .parse()
+                .or_fail(Kind::Build, || format!("failed to lock {}: its index gives no SHA256", package.name))?,
+            size: package.size.unwrap_or_default(),
+            repository: universe.repository(chosen.package).id.clone().try_into().to("name a repository")?,
+            path: package.filename.trim_start_matches("./").to_owned(),
+            group: place.group,
+            automatic: chosen.automatic,
+            why: chosen.why.clone(),
+        });
+    }
+    Ok(locked)
+}
