@@ -9,6 +9,7 @@ mod deb;
 pub mod failure;
 mod followed;
 mod initramfs;
+mod landing;
 mod materialise;
 mod scaffold;
 mod settled;

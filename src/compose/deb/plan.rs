@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use layers::{Change, Entry, Kind, Layer, Meta, Tree, TreePath};
+use layers::{Change, Entry, Kind, Layer, Tree, TreePath};
 use providers::deb::Aliases;
 
 use super::ownership::{Claim, Fate, Ownership, collision};
 use super::rules::Rules;
 use super::unpack::Unpacked;
+use crate::compose::landing::{existing, follow_hard_links};
 use crate::error::{Error, ResultExt};
 
 /// What unpacking a package does.
@@ -63,7 +64,7 @@ impl Planner<'_> {
                 plan.deviates = true;
                 moved.insert(path, place.clone());
             }
-            if let Some(real) = self.existing(&place, entry, there)? {
+            if let Some(real) = existing(self.tree, &place, entry, there)? {
                 let link = there.is_some_and(|there| !there.is_directory());
                 plan.deviates |= link || !entry.is_directory();
                 if real != *path && entry.is_directory() {
@@ -106,7 +107,7 @@ impl Planner<'_> {
             for (path, place) in &moved {
                 plan.origins.insert(place.clone(), (*path).clone());
             }
-            self.follow_hard_links(package, &moved, &mut plan)?;
+            follow_hard_links(&package.package.name, &package.layer.layer, &moved, &mut plan.meaning)?;
         }
         Ok(plan)
     }
@@ -153,67 +154,6 @@ impl Planner<'_> {
             None => Ok(path.clone()),
         }
     }
-
-    /// The directory that is there already and will do, so that the entry is not laid at all.
-    fn existing(&self, place: &TreePath, entry: &Entry, there: Option<&Entry>) -> Result<Option<TreePath>, Error> {
-        let what = "follow links in the image";
-        let directory = |path: &TreePath| -> Result<Option<TreePath>, Error> {
-            let real = self.tree.resolve(path).to(what)?;
-            Ok(self.tree.get(&real).is_some_and(Entry::is_directory).then_some(real))
-        };
-        match (&entry.kind, there.map(|there| &there.kind)) {
-            (Kind::Directory | Kind::Symlink(_), Some(Kind::Directory)) => Ok(Some(place.clone())),
-            (Kind::Directory, Some(Kind::Symlink(_))) => directory(place),
-            // Two links to one directory: the one that is there stays.
-            (Kind::Symlink(target), Some(Kind::Symlink(_))) => {
-                let Some(real) = directory(place)? else { return Ok(None) };
-                let from = if target.starts_with(b"/") { TreePath::root() } else { place.parent().unwrap_or_default() };
-                let mut other = from;
-                for name in target.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".") {
-                    other = match name {
-                        b".." => other.parent().unwrap_or_default(),
-                        name => self.tree.resolve(&other.join(name).to(what)?).to(what)?,
-                    };
-                }
-                Ok((other == real).then_some(real))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Hard links lead to where their files went. Of several names the first by path is the file.
-    fn follow_hard_links(
-        &self,
-        package: &Unpacked,
-        moved: &BTreeMap<&TreePath, TreePath>,
-        plan: &mut Plan<'_>,
-    ) -> Result<(), Error> {
-        let at = |path: &TreePath| moved.get(path).unwrap_or(path).clone();
-        let mut groups: BTreeMap<TreePath, Vec<TreePath>> = BTreeMap::new();
-        for (path, change) in &package.layer.layer.changes {
-            let Change::Set(Entry { kind: Kind::HardLink(target), .. }) = change else { continue };
-            if plan.meaning.changes.contains_key(&at(path)) {
-                groups.entry(at(target)).or_default().push(at(path));
-            }
-        }
-        for (target, mut names) in groups {
-            names.sort();
-            let Some(file) = plan.meaning.changes.get(&target).cloned() else {
-                let own = &package.package.name;
-                return Err(Error::build(format!(
-                    "failed to unpack {own}: it has further names for {target}, which another package keeps"
-                )));
-            };
-            names.push(target);
-            names.sort();
-            let home = names.remove(0);
-            for name in names {
-                plan.meaning.changes.insert(name, Change::Set(link(home.clone())));
-            }
-            plan.meaning.changes.insert(home, file);
-        }
-        Ok(())
-    }
 }
 
 /// For each file with several names the one that the archive has last: dpkg sets owner and mode with
@@ -228,8 +168,4 @@ fn last_names<'a>(package: &'a Unpacked, names: &BTreeMap<TreePath, &'a [u8]>) -
     }
     let last = |group: BTreeSet<&[u8]>| package.note.listed.iter().rfind(|name| group.contains(name.as_slice()));
     groups.into_iter().filter_map(|(home, group)| Some((home, last(group)?.as_slice()))).collect()
-}
-
-fn link(home: TreePath) -> Entry {
-    Entry { kind: Kind::HardLink(home), meta: Meta::default() }
 }
