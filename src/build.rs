@@ -19,7 +19,7 @@ use crate::means;
 use crate::patience::Patience;
 use crate::progress::Outcome;
 use crate::spec::choice::Stage;
-use crate::spec::{self, KnownProviders, ResolvedSpec};
+use crate::spec::{self, KnownProviders, Release, ResolvedSpec};
 use crate::stages;
 
 /// Builds what a request asks for.
@@ -169,9 +169,13 @@ pub fn read_spec(request: &BuildRequest) -> Result<ResolvedSpec, Error> {
 pub fn known_providers(catalogue: &Catalogue) -> KnownProviders {
     let mut known = KnownProviders::default();
     for distro in catalogue.distros() {
-        let versions = known.0.entry(distro.os.clone()).or_default();
-        versions.push(distro.version.clone());
-        versions.extend(distro.aliases.iter().cloned());
+        let names = std::iter::once(&distro.version).chain(&distro.aliases);
+        let releases = names.map(|name| Release {
+            version: name.clone(),
+            recommends: distro.family.takes_recommends(),
+            network_match: distro.network_match.clone(),
+        });
+        known.0.entry(distro.os.clone()).or_default().extend(releases);
     }
     known
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use layers::{Key, Store, StoredLayer, Workplace};
-use providers::distro::{Architecture, Catalogue, Distro};
+use providers::distro::{Architecture, Catalogue, Distro, Family};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
 
@@ -134,12 +134,12 @@ impl Context {
         distro(&self.catalogue, spec).cloned()
     }
 
-    /// The architecture of a spec, as the deb family spells it.
+    /// The architecture of a spec, as the family of its distribution spells it.
     ///
     /// # Errors
-    /// None for the architectures that a spec can name.
+    /// As [`Context::distro`].
     pub fn architecture(&self, spec: &ResolvedSpec) -> Result<Architecture, Error> {
-        architecture(spec)
+        architecture(&self.catalogue, spec)
     }
 
     /// A step is over: told, and kept for the report.
@@ -205,7 +205,11 @@ pub fn distro<'a>(catalogue: &'a Catalogue, spec: &ResolvedSpec) -> Result<&'a D
 /// The architecture of a spec, as [`Context::architecture`].
 ///
 /// # Errors
-/// None for the architectures that a spec can name.
-pub fn architecture(spec: &ResolvedSpec) -> Result<Architecture, Error> {
-    spec.architecture.deb().parse().to("read the architecture")
+/// As [`distro`].
+pub fn architecture(catalogue: &Catalogue, spec: &ResolvedSpec) -> Result<Architecture, Error> {
+    let name = match distro(catalogue, spec)?.family {
+        Family::Rpm => spec.architecture.rpm(),
+        _ => spec.architecture.deb(),
+    };
+    name.parse().to("read the architecture")
 }

@@ -1,7 +1,7 @@
 //! What is said when a command inside the sandbox fails: which one, how it ended, its last lines,
 //! and how to look at it again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use sandbox::{Event, Session, Step};
@@ -17,6 +17,8 @@ const TAIL_LINES: usize = 20;
 pub enum Origin {
     /// A package's own scripts.
     Packages,
+    /// Scriptlets of rpm packages, each by the step that runs it, such as `%post(bash)`.
+    Scriptlets(BTreeMap<usize, String>),
     /// A script of the spec, as it names it.
     Script(String),
     /// A step of ours in the configuration stage.
@@ -71,6 +73,7 @@ pub fn explain(
             let what = match origin {
                 Origin::Script(name) => format!("'{name}'"),
                 Origin::Packages => "the scripts of packages".to_owned(),
+                Origin::Scriptlets(names) => names.get(&tail.step).cloned().unwrap_or("scriptlets of packages".into()),
                 Origin::Configuration => "a step of the configuration".to_owned(),
             };
             let wrapped = Error::build(format!("failed to run {what} in the sandbox")).caused_by(error);
@@ -87,6 +90,10 @@ pub fn explain(
     let mut sentence = match origin {
         Origin::Script(name) => format!("Script returned non-zero exit code: '{name}' ended with {status}"),
         Origin::Packages => format!("failed to configure packages: the command ended with {status}"),
+        Origin::Scriptlets(names) => {
+            let name = names.get(&tail.step).map_or("a scriptlet", String::as_str);
+            format!("failed to install packages: {name} ended with {status}")
+        }
         Origin::Configuration => format!("failed to configure the image: the command ended with {status}"),
     };
     for line in &tail.lines {

@@ -11,6 +11,7 @@ mod followed;
 mod initramfs;
 mod landing;
 mod materialise;
+mod note;
 mod scaffold;
 mod settled;
 mod step;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use layers::{Key, KeyBuilder, Stack, Staging};
 use providers::distro::VolatilePath;
-use sandbox::{Event, Session, Step};
+use sandbox::{Event, Session, Status, Step};
 
 use super::capture::capture;
 use super::failure;
@@ -88,6 +88,14 @@ pub fn run_noted_step(
                     return;
                 }
                 cx.reporter.line(title, &String::from_utf8_lossy(text));
+            }
+            if let Event::StepEnded { index, status, .. } = &event
+                && *status != Status::Exited(0)
+                && let failure::Origin::Scriptlets(names) = &work.origin
+                && let Some(name) = names.get(index)
+            {
+                // Those whose failure ends the installation are told of by the error.
+                cx.reporter.warn(&format!("{name} failed: it ended with {status}"));
             }
             tail.note(&event);
         },

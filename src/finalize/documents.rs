@@ -40,7 +40,7 @@ pub fn publish(
     }
     let version = spec.image_version.as_ref().map(ToString::to_string).unwrap_or_default();
     let lock = packages.lock.write().to("write the lock")?;
-    let sbom = sbom::spdx(&packages.lock, spec.name.as_str(), &version)?;
+    let sbom = sbom::spdx(&packages.lock, packages.distro.family, spec.name.as_str(), &version)?;
     let manifest = manifest(spec, stack, &lock, &sbom, &artifacts)?;
     for (name, kind, text) in
         [("lock", "lock", lock), ("spdx.json", "sbom", sbom), ("manifest.json", "manifest", manifest)]

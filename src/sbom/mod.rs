@@ -1,6 +1,7 @@
 //! The SBOM: a rendering of the lock as SPDX 2.3 JSON, never a scan.
 
 use layers::KeyBuilder;
+use providers::distro::Family;
 use providers::lock::{Lock, LockedPackage};
 use serde::Serialize;
 
@@ -76,7 +77,7 @@ struct Relationship {
 ///
 /// # Errors
 /// A time outside the years that RFC 3339 can say.
-pub fn spdx(lock: &Lock, name: &str, version: &str) -> Result<String, Error> {
+pub fn spdx(lock: &Lock, family: Family, name: &str, version: &str) -> Result<String, Error> {
     let namespace = KeyBuilder::new("spdx namespace", 1)
         .field("name", name)
         .field("version", version)
@@ -104,7 +105,7 @@ pub fn spdx(lock: &Lock, name: &str, version: &str) -> Result<String, Error> {
         related_spdx_element: "SPDXRef-Image".into(),
     }];
     for package in &lock.packages {
-        let rendered = render(package, lock);
+        let rendered = render(package, lock, family);
         relationships.push(Relationship {
             spdx_element_id: "SPDXRef-Image".into(),
             relationship_type: "CONTAINS",
@@ -130,7 +131,7 @@ pub fn spdx(lock: &Lock, name: &str, version: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-fn render(package: &LockedPackage, lock: &Lock) -> Package {
+fn render(package: &LockedPackage, lock: &Lock, family: Family) -> Package {
     let LockedPackage { name, version, architecture, .. } = package;
     let base = lock.repositories.iter().find(|repository| repository.id == package.repository);
     let location = base.map_or("NOASSERTION".into(), |repository| format!("{}/{}", repository.url, package.path));
@@ -148,17 +149,22 @@ fn render(package: &LockedPackage, lock: &Lock) -> Package {
         external_refs: vec![ExternalRef {
             reference_category: "PACKAGE-MANAGER",
             reference_type: "purl",
-            reference_locator: format!(
-                "pkg:deb/{}/{}@{}?arch={architecture}&distro={}-{}",
-                lock.os,
-                escape(name),
-                escape(version),
-                lock.os,
-                lock.os_version
-            ),
+            reference_locator: package_url(package, lock, family),
         }],
         comment: Some(package.why.to_string()),
     }
+}
+
+/// The package URL (purl-spec, types deb and rpm). In the latter the epoch is a qualifier.
+fn package_url(package: &LockedPackage, lock: &Lock, family: Family) -> String {
+    let LockedPackage { name, version, architecture, .. } = package;
+    let (epoch, version) = match (family, version.split_once(':')) {
+        (Family::Rpm, Some((epoch, rest))) => (format!("&epoch={epoch}"), rest),
+        _ => (String::new(), version.as_str()),
+    };
+    let (kind, os, release) = (family.as_str(), &lock.os, &lock.os_version);
+    let (name, version) = (escape(name), escape(version));
+    format!("pkg:{kind}/{os}/{name}@{version}?arch={architecture}&distro={os}-{release}{epoch}")
 }
 
 /// Letters, digits, `.` and `-` are all that an SPDX id may have (SPDX 2.3, clause 3.2).

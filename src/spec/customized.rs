@@ -141,12 +141,12 @@ fn ssh_keys(written: &Located<String>, directory: &Path, problems: &mut Problems
     lines.into_iter().map(str::to_owned).collect()
 }
 
-/// Interfaces; DHCP on all Ethernet devices where the spec names none.
-pub fn network(written: &typed::Network, problems: &mut Problems) -> Option<Network> {
+/// Interfaces; DHCP on all Ethernet devices (`usual` to the distribution) where the spec names none.
+pub fn network(written: &typed::Network, usual: Option<&str>, problems: &mut Problems) -> Option<Network> {
     let Some(listed) = &written.interfaces else {
         let all = Interface {
             name: FromText::from_text("default").ok()?,
-            match_name: Some(INTERFACES_DEFAULT.to_owned()),
+            match_name: Some(usual.unwrap_or(INTERFACES_DEFAULT).to_owned()),
             match_mac: None,
             dhcp: Dhcp::Yes,
             addresses: Vec::new(),
@@ -234,6 +234,9 @@ pub fn repositories(
                 components: repository.components.0.clone(),
                 key: repository_key(repository, directory, problems)?,
                 check_valid_until: repository.check_valid_until.unwrap_or(true),
+                repo_gpgcheck: repository.repo_gpgcheck.unwrap_or(true),
+                gpgcheck: repository.gpgcheck.unwrap_or(true),
+                exclude: repository.exclude.0.clone(),
                 priority: repository.priority.map(i32::from),
             })
         })

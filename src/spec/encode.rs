@@ -182,6 +182,9 @@ fn repository(encoder: Encoder, repository: &Repository) -> Encoder {
         .texts("suites", &repository.suites)
         .texts("components", &repository.components)
         .number("check_valid_until", u64::from(repository.check_valid_until))
+        .number("repo_gpgcheck", u64::from(repository.repo_gpgcheck))
+        .number("gpgcheck", u64::from(repository.gpgcheck))
+        .texts("exclude", &repository.exclude)
         .option("priority", repository.priority.map(i32::to_le_bytes));
     match &repository.key {
         RepositoryKey::Keyring(bytes) => encoder.put("keyring", bytes),

@@ -35,7 +35,7 @@ mod unsupported;
 
 pub use load::{load, load_resolved, parse, resolve_text};
 pub use problem::{Problem, Severity};
-pub use resolve::{KnownProviders, Surroundings, resolve};
+pub use resolve::{KnownProviders, Release, Surroundings, resolve};
 pub use resolved::ResolvedSpec;
 pub use typed::Spec;
 

@@ -14,7 +14,24 @@ use super::{customized, disk, keys};
 
 /// The providers there are, each with the releases it knows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct KnownProviders(pub BTreeMap<String, Vec<String>>);
+pub struct KnownProviders(pub BTreeMap<String, Vec<Release>>);
+
+/// A release of a provider, as far as the defaults of a spec depend on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Release {
+    /// A name that specs may use for it.
+    pub version: String,
+    /// Whether its own tools take recommended packages along when an image is made.
+    pub recommends: bool,
+    /// The interfaces that are configured when a spec names none (systemd.network(5)).
+    pub network_match: String,
+}
+
+impl KnownProviders {
+    fn release(&self, os: &str, version: &str) -> Option<&Release> {
+        self.0.get(os)?.iter().find(|release| release.version == version)
+    }
+}
 
 /// What a spec is resolved against.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +64,14 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
     let base = &spec.image.base;
     let custom = &spec.customizations;
     provider(&base.os, &base.version, around.providers, problems);
+    let release = around.providers.release(base.os.value.as_str(), base.version.value.as_str());
     let (formats, compression) = output(spec, problems);
     let bootloader = bootloader(spec);
     let destination = spec.output.destination.as_ref().map_or("output", |d| d.value.as_str());
     // All of these run whatever the others found: every problem at once.
     let hostname = hostname(spec, problems);
     let users = customized::users(&custom.users, around.spec_directory, problems);
-    let network = customized::network(&custom.network, problems);
+    let network = customized::network(&custom.network, release.map(|release| release.network_match.as_str()), problems);
     let repositories = customized::repositories(&custom.repositories, around.spec_directory, problems);
     let files = customized::files(&custom.files, around.spec_directory, problems);
     let architecture = base.architecture.as_ref().map_or(Architecture::Amd64, |a| a.value);
@@ -65,7 +83,7 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
     }
     let scripts = customized::scripts(&custom.scripts, around.spec_directory, problems);
     let debconf = customized::debconf(&custom.debconf, problems);
-    let packages = packages(spec, problems);
+    let packages = packages(spec, release.is_some_and(|release| release.recommends), problems);
     let services = services(spec, problems);
     let stages = stages(spec, problems);
     Some(ResolvedSpec {
@@ -122,9 +140,9 @@ fn provider(
         };
         return problems.push(Problem::error(&os.span, message).hint(hint));
     };
-    if !versions.iter().any(|known| known == version.value.as_str()) {
+    if known.release(os.value.as_str(), version.value.as_str()).is_none() {
         let message = format!("provider '{}' has no version '{}'", os.value, version.value);
-        let hint = format!("known versions: {}", versions.join(", "));
+        let hint = format!("known versions: {}", versions.iter().map(|release| release.version.as_str()).collect::<Vec<_>>().join(", "));
         problems.push(Problem::error(&version.span, message).hint(hint));
     }
 }
@@ -235,7 +253,7 @@ fn contradiction<T: Ord + std::fmt::Display>(
     }
 }
 
-fn packages(spec: &Spec, problems: &mut Problems) -> resolved::Packages {
+fn packages(spec: &Spec, recommends: bool, problems: &mut Problems) -> resolved::Packages {
     let written = &spec.customizations.packages;
     contradiction(
         &written.install,
@@ -246,7 +264,7 @@ fn packages(spec: &Spec, problems: &mut Problems) -> resolved::Packages {
     resolved::Packages {
         install: once(&written.install, "package", problems),
         remove: once(&written.remove, "package", problems),
-        recommends: written.recommends.unwrap_or(false),
+        recommends: written.recommends.unwrap_or(recommends),
     }
 }
 

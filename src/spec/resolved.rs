@@ -218,7 +218,14 @@ pub struct Repository {
     pub key: RepositoryKey,
     /// Whether its release must not have expired.
     pub check_valid_until: bool,
-    /// Pin priority (apt_preferences(5)); `None`: the family's default.
+    /// Whether rpm metadata must be signed (dnf.conf(5)).
+    pub repo_gpgcheck: bool,
+    /// Whether rpm packages must be signed (dnf.conf(5)).
+    pub gpgcheck: bool,
+    /// Patterns of the names of rpm packages that are not taken from it.
+    pub exclude: Vec<String>,
+    /// Priority: deb's pin priority (apt_preferences(5)), of which the higher wins, or rpm's
+    /// (dnf.conf(5)), of which the lower does; `None`: the family's default.
     pub priority: Option<i32>,
 }
 

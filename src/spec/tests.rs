@@ -13,9 +13,14 @@ use super::*;
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f nobody";
 
 fn providers() -> KnownProviders {
-    let versions = |list: &[&str]| list.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
+    let release = |version: &str, recommends: bool, network_match: &str| Release {
+        version: version.to_owned(),
+        recommends,
+        network_match: network_match.to_owned(),
+    };
+    let versions = |list: &[&str]| list.iter().map(|v| release(v, false, "en*")).collect::<Vec<_>>();
     KnownProviders(BTreeMap::from([
-        ("azurelinux".to_owned(), versions(&["3.0"])),
+        ("azurelinux".to_owned(), vec![release("3.0", true, "e*")]),
         ("debian".to_owned(), versions(&["12", "13", "trixie"])),
         ("ubuntu".to_owned(), versions(&["22.04", "24.10"])),
     ]))

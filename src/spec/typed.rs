@@ -252,7 +252,14 @@ record! {
         /// `false`: use it after its release has expired (`Valid-Until`), as for a frozen copy.
         /// Default: `true`.
         check_valid_until: Option<bool>,
-        /// Pin priority (apt_preferences(5)).
+        /// `false`: its metadata (rpm: repomd.xml) is not signed, only its packages are. Default: `true`.
+        repo_gpgcheck: Option<bool>,
+        /// `false`: its packages (rpm) are not signed, only its metadata is. Default: `true`.
+        gpgcheck: Option<bool>,
+        /// Packages (rpm) that are not taken from it: names, `*` stands for anything.
+        exclude: OneOrMany<String>,
+        /// Priority. deb: pin priority, the higher one wins (apt_preferences(5)). rpm: the lower one
+        /// wins, 99 is the default (dnf.conf(5)).
         priority: Option<i16>,
     }
 }

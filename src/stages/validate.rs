@@ -14,7 +14,7 @@ use crate::spec::resolved::{Bootloader, Compression, Format};
 /// An unknown provider, release or architecture; combinations that make no sense.
 pub fn validate(spec: &ResolvedSpec, catalogue: &Catalogue) -> Result<(), Error> {
     let distro = context::distro(catalogue, spec)?;
-    let architecture = context::architecture(spec)?;
+    let architecture = context::architecture(catalogue, spec)?;
     distro.architecture(&architecture).or_fail(crate::error::Kind::Validation, || {
         format!("Validation error: '{architecture}' is not an architecture of {}", distro.title)
     })?;

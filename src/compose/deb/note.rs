@@ -7,6 +7,8 @@ use layers::TreePath;
 use providers::deb::Control;
 use providers::deb::archive::ControlFile;
 
+use crate::compose::note::{Reader, Writer};
+
 /// What is kept of a package beside its files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
@@ -23,9 +25,9 @@ pub struct Note {
 }
 
 impl Note {
-    /// Writes it: every byte string preceded by its length (u32 LE), every list by its count.
+    /// Writes it.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer(Vec::new());
+        let mut out = Writer::default();
         out.bytes(self.control.stanza().as_str().as_bytes());
         out.count(self.control.files.len());
         for (name, file) in &self.control.files {
@@ -43,12 +45,12 @@ impl Note {
         out.count(self.implied.len());
         self.implied.iter().for_each(|path| out.bytes(path.as_bytes()));
         out.bytes(&self.md5sums);
-        out.0
+        out.finish()
     }
 
     /// Reads it; `None` for anything else, which counts as a miss of the store.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::new(bytes);
         let text = reader.bytes()?.to_vec();
         let mut files = BTreeMap::new();
         for _ in 0..reader.count()? {
@@ -70,36 +72,6 @@ impl Note {
         }
         let md5sums = reader.bytes()?.to_vec();
         let control = Control::new(&text, files, "a note of the store").ok()?;
-        reader.0.is_empty().then_some(Self { control, listed, conffiles, implied, md5sums })
-    }
-}
-
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn count(&mut self, count: usize) {
-        self.0.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.0.extend_from_slice(bytes);
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn count(&mut self) -> Option<u32> {
-        let (count, rest) = self.0.split_first_chunk::<4>()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*count))
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = self.count()? as usize;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
+        reader.is_at_end().then_some(Self { control, listed, conffiles, implied, md5sums })
     }
 }

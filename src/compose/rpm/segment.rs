@@ -1,0 +1,170 @@
+//! A stretch of the transaction that runs in one session of the sandbox: packages are laid and
+//! scriptlets run in turn, each seeing the packages before it and none after, as with rpm.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use layers::{Change, Entry, KeyBuilder, Stack, Tree, needs_materialising, plain_mode};
+use sandbox::{Command, Step};
+
+use super::scriptlet::Scriptlet;
+use super::unpack::Unpacked;
+use crate::compose::failure;
+use crate::compose::materialise::{materialise, place};
+use crate::compose::scaffold::write;
+use crate::compose::{command_with, step::Work};
+use crate::error::Error;
+
+/// Where the text of a scriptlet lies while it runs (rpm, lib/rpmscript.c, `runExtScript`), with a
+/// number behind it.
+const TEXT: &str = "var/tmp/rpm-tmp.";
+
+/// What a segment does, in order.
+enum Part {
+    /// As many layers are mounted from here on as there are, and these entries made again on top.
+    Mount { layers: usize, entries: Vec<Step>, keep: Vec<Vec<u8>> },
+    /// A scriptlet runs.
+    Run(Scriptlet),
+}
+
+/// A stretch of the transaction.
+pub struct Segment {
+    /// What was there before it.
+    before: Stack,
+    parts: Vec<Part>,
+    /// What was laid since the last part.
+    laid: Vec<Step>,
+    kept: Vec<Vec<u8>>,
+    is_behind: bool,
+}
+
+impl Segment {
+    /// Begins with a stack.
+    pub fn on(stack: &Stack) -> Self {
+        Self { before: stack.clone(), parts: Vec::new(), laid: Vec::new(), kept: Vec::new(), is_behind: false }
+    }
+
+    /// Whether it runs anything.
+    pub fn runs(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Run(_)))
+    }
+
+    /// A package was laid: its layer is the topmost of the stack.
+    pub fn lay(&mut self, package: &Unpacked, stack: &Stack) {
+        self.is_behind = true;
+        let Some(layer) = stack.layers().last() else { return };
+        for path in layer.layer.changes.keys() {
+            let Some(entry) = stack.tree().get(path) else { continue };
+            let shown = package.layer.layer.changes.get(path);
+            let misshown = entry.is_directory() && is_misshown(entry, shown);
+            if needs_materialising(entry) || misshown {
+                self.laid.push(place(path, entry));
+            }
+        }
+        // A configuration file that a scriptlet has made counts as the administrator's.
+        self.kept.extend(package.configurations().map(|path| path.as_bytes().to_vec()));
+    }
+
+    /// A scriptlet runs.
+    pub fn run(&mut self, scriptlet: Scriptlet, stack: &Stack) {
+        self.catch_up(stack);
+        self.parts.push(Part::Run(scriptlet));
+    }
+
+    /// What was laid is mounted.
+    fn catch_up(&mut self, stack: &Stack) {
+        if self.is_behind {
+            let (entries, keep) = (std::mem::take(&mut self.laid), std::mem::take(&mut self.kept));
+            self.parts.push(Part::Mount { layers: stack.layers().len(), entries, keep });
+            self.is_behind = false;
+        }
+    }
+
+    /// Nothing more is laid or run. What scriptlets made must not hide what was laid after them, so
+    /// all is mounted at the end.
+    pub fn end(&mut self, stack: &Stack) {
+        self.catch_up(stack);
+    }
+
+    /// What the segment depends on, besides the layers below its end.
+    pub fn enter(&self, key: KeyBuilder) -> KeyBuilder {
+        let mut words: Vec<Vec<u8>> = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Mount { layers, .. } => words.push(format!("mount {layers}").into_bytes()),
+                Part::Run(scriptlet) => {
+                    words.push(scriptlet.name.clone().into_bytes());
+                    words.push(scriptlet.argv.join(&0));
+                    words.push(scriptlet.arguments.join(&0));
+                    words.push(scriptlet.text.clone().unwrap_or_default());
+                    words.push(scriptlet.stdin.clone());
+                    words.push(vec![u8::from(scriptlet.is_lua), u8::from(scriptlet.is_critical)]);
+                }
+            }
+        }
+        key.list("before", self.before.layers().iter().map(|layer| layer.id)).list("parts", words)
+    }
+
+    /// The session's steps, with a directory on top that holds the texts of scriptlets and is never
+    /// part of the image.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn work(&self, stack: &Stack, top: &Path, epoch: i64) -> Result<Work, Error> {
+        let mount = |layers: usize, keep: &[Vec<u8>]| {
+            let mut lowers: Vec<PathBuf> = stack.lowest_directories(layers);
+            lowers.push(top.to_path_buf());
+            Step::Stack { lowers, keep: keep.to_vec() }
+        };
+        let mut steps = vec![mount(self.before.layers().len(), &[])];
+        steps.extend(materialise(&self.before));
+        let mut names = BTreeMap::new();
+        for part in &self.parts {
+            match part {
+                Part::Mount { layers, entries, keep } => {
+                    steps.push(mount(*layers, keep));
+                    steps.extend(entries.iter().cloned());
+                }
+                Part::Run(scriptlet) => {
+                    names.insert(steps.len(), scriptlet.name.clone());
+                    steps.push(Step::Run(scriptlet_command(scriptlet, names.len(), top, stack.tree(), epoch)?));
+                }
+            }
+        }
+        let origin = failure::Origin::Scriptlets(names);
+        Ok(Work { origin, steps, hold: Vec::new(), note: None, tentative: false })
+    }
+}
+
+/// Whether overlay shows a directory with another mode than the tree has, because a later layer
+/// brings it so.
+fn is_misshown(entry: &Entry, shown: Option<&Change>) -> bool {
+    match shown {
+        Some(Change::Set(shown) | Change::Replace(shown)) => plain_mode(shown) != plain_mode(entry),
+        _ => false,
+    }
+}
+
+/// How a scriptlet is started: its interpreter with the file of its text and its arguments.
+fn scriptlet_command(scriptlet: &Scriptlet, number: usize, top: &Path, below: &Tree, epoch: i64) -> Result<Command, Error> {
+    // Without it systemctl tries to reach a systemd that runs (systemd, docs/ENVIRONMENT.md).
+    let mut run = command_with(&[], epoch, &[("SYSTEMD_OFFLINE", "1".to_owned())]);
+    run.argv = scriptlet.argv.clone();
+    run.stdin = scriptlet.stdin.clone();
+    if !scriptlet.is_critical {
+        run.ok = (1..=255).collect();
+    }
+    if let Some(text) = &scriptlet.text {
+        if scriptlet.is_lua {
+            run.builtin = true;
+            run.argv = [b"lua".to_vec(), scriptlet.name.clone().into_bytes(), text.clone()].to_vec();
+            run.argv.extend(scriptlet.arguments.iter().cloned());
+        } else {
+            let path = format!("{TEXT}{number}");
+            write(top, &path, text, 0o600, below)?;
+            run.argv.push(format!("/{path}").into_bytes());
+            run.argv.extend(scriptlet.arguments.iter().cloned());
+        }
+    }
+    Ok(run)
+}
