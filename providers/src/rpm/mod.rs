@@ -5,6 +5,7 @@
 pub mod dependency;
 pub mod metadata;
 pub mod package;
+pub mod repository;
 pub mod version;
 
 pub use dependency::{Comparison, Dependency, Relation};
