@@ -35,7 +35,9 @@ pub struct Distro {
     /// The default packages of each variant that specs can name as `image.base.type`.
     pub variants: BTreeMap<Variant, VariantFacts>,
     /// The base set: the second cut point of the configure order (after the essential packages).
-    /// Names that a package set does not contain are passed over.
+    /// Names that a package set does not contain are passed over. Only for `deb`: rpm packages are
+    /// configured as they are installed.
+    #[serde(default)]
     pub base_set: BTreeSet<String>,
     /// Kernel packages.
     pub kernel: Kernel,
@@ -49,6 +51,10 @@ pub struct Distro {
     /// both relative to the root.
     #[serde(default)]
     pub merged_usr: BTreeMap<String, String>,
+    /// The network interfaces that are configured when a spec names none, as a pattern of
+    /// systemd.network(5), such as `en*`.
+    #[serde(default = "ethernet")]
+    pub network_match: String,
     /// Questions answered before packages are configured.
     #[serde(default)]
     pub debconf: Vec<DebconfAnswer>,
@@ -67,6 +73,26 @@ pub struct Distro {
 pub enum Family {
     /// dpkg and apt.
     Deb,
+    /// rpm and dnf.
+    Rpm,
+}
+
+impl Family {
+    /// Whether images can be built of its packages.
+    pub fn is_supported(self) -> bool {
+        match self {
+            Self::Deb => true,
+            Self::Rpm => false,
+        }
+    }
+
+    /// The name that provider files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
+        }
+    }
 }
 
 /// What kind of base a spec asks for.
@@ -95,12 +121,27 @@ impl Variant {
 pub struct RepositoryFacts {
     /// Its name in locks and messages.
     pub id: RepositoryId,
-    /// The canonical URL, without a trailing slash.
+    /// The canonical URL, without a trailing slash; `{arch}` stands for the architecture.
     pub url: String,
-    /// Its suites.
+    /// Its suites; none in the rpm family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<String>,
-    /// Its components.
+    /// Its components; none in the rpm family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
+    /// Whether its metadata is signed (dnf.conf(5)); only the rpm family asks.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub repo_gpgcheck: bool,
+    /// Whether its packages are signed (dnf.conf(5)); only the rpm family asks.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub gpgcheck: bool,
+    /// The URL of a metalink, which names mirrors and the digest of the metadata; `{arch}` stands
+    /// for the architecture. Only in the rpm family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metalink: Option<String>,
+    /// The URL of a list of mirrors; `{arch}` stands for the architecture. Only in the rpm family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrorlist: Option<String>,
     /// Only for these architectures; for all of the release's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architectures: Option<BTreeSet<Architecture>>,
@@ -116,6 +157,25 @@ pub struct RepositoryFacts {
     /// Which entries of the machine's own package configuration are mirrors of this repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorRule>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+fn ethernet() -> String {
+    "en*".into()
+}
+
+impl RepositoryFacts {
+    /// A URL of this repository for one architecture.
+    pub fn for_architecture(&self, url: &str, architecture: &Architecture) -> String {
+        url.replace("{arch}", architecture.as_str())
+    }
 }
 
 /// How to tell that an entry of the machine's package configuration is a mirror of a repository:
@@ -249,6 +309,8 @@ pub struct Initramfs {
     /// `{initrd}` for [`Boot::initrd`].
     pub command: Vec<String>,
     /// The command that packages call to have it made, which does nothing while they are configured.
+    /// Empty when they call none.
+    #[serde(default)]
     pub deferred: String,
     /// Packages that it takes something of, where they are installed: they are configured with the
     /// kernel. `*` at either end stands for any text.

@@ -71,6 +71,16 @@ pub enum Error {
         /// What there is.
         known: Vec<String>,
     },
+    /// The release is described, but there is no code yet for the family of its packages.
+    #[error("use the provider '{os}' {version}: images of {} packages are not supported yet", family.as_str())]
+    NotSupported {
+        /// The distribution.
+        os: String,
+        /// The release.
+        version: String,
+        /// The family of its packages.
+        family: Family,
+    },
     /// The release does not exist for this architecture.
     #[error("find the architecture {architecture} in {os} {version}")]
     UnknownArchitecture {

@@ -3,7 +3,9 @@
 //! it describes; nothing here runs a command.
 
 pub mod dependency;
+pub mod metadata;
 pub mod package;
+pub mod repository;
 pub mod version;
 
 pub use dependency::{Comparison, Dependency, Relation};
