@@ -3,9 +3,11 @@
 //! it describes; nothing here runs a command.
 
 pub mod dependency;
+pub mod header;
 pub mod package;
 pub mod version;
 
 pub use dependency::{Comparison, Dependency, Relation};
+pub use header::Header;
 pub use package::{Location, Package, Requirement};
 pub use version::Evr;
