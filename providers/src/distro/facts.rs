@@ -86,6 +86,16 @@ impl Family {
         }
     }
 
+    /// Whether images that the family's own tools make have recommended packages, unless told not to.
+    pub fn takes_recommends(self) -> bool {
+        match self {
+            // debootstrap and mmdebstrap take none.
+            Self::Deb => false,
+            // dnf and tdnf do (dnf.conf(5), `install_weak_deps`).
+            Self::Rpm => true,
+        }
+    }
+
     /// The name that provider files use.
     pub fn as_str(self) -> &'static str {
         match self {
