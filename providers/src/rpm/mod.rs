@@ -4,8 +4,10 @@
 
 pub mod dependency;
 pub mod package;
+pub mod rich;
 pub mod version;
 
-pub use dependency::{Comparison, Dependency, Relation};
+pub use dependency::{Comparison, Dependency, Relation, SyntaxError};
 pub use package::{Location, Package, Requirement};
+pub use rich::Rich;
 pub use version::Evr;
