@@ -9,15 +9,18 @@ pub mod metadata;
 pub mod package;
 pub mod payload;
 pub mod repository;
+pub mod rich;
 pub mod scripts;
 pub mod signature;
 pub mod version;
 
+pub use dependency::{Comparison, Dependency, Relation, SyntaxError};
 pub use dependency::{Comparison, Dependency, Relation};
 pub use file::{Unverified, Verified};
 pub use header::Header;
 pub use package::{Location, Package, Requirement};
 pub use payload::{Payload, extract};
+pub use rich::Rich;
 pub use scripts::Scripts;
 pub use signature::verify;
 pub use version::Evr;
