@@ -8,6 +8,7 @@
 //!
 //! Nothing here prints, reads the environment or asks the clock for a date.
 
+mod builtin;
 mod capability;
 mod cgroup;
 mod changes;
@@ -27,11 +28,12 @@ mod supervisor;
 mod sys;
 mod wire;
 
+pub use builtin::{Builtin, Process};
 pub use cgroup::control_group;
 pub use changes::{Captured, Change, Kind, Meta};
 pub use error::Error;
 pub use event::{Cancel, Event, Status, Stream};
-pub use helper::intercept;
+pub use helper::{intercept, intercept_with};
 pub use knobs::{Knob, knobs};
 pub use place::{Place, look_at};
 pub use probe::{Check, choose, probe};

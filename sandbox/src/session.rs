@@ -152,6 +152,8 @@ pub struct Command {
     /// Reads and writes the terminal of the session, see [`crate::run_at`], which becomes its
     /// controlling one. `stdin` counts for nothing then, and no [`crate::Event::Line`] comes.
     pub terminal: bool,
+    /// The program is no file: its name is that of a function of ours, see [`crate::Builtin`].
+    pub builtin: bool,
 }
 
 wire_enum!(Rung { 0 => Userns, 1 => UsernsSingle, 2 => Root });
@@ -172,4 +174,4 @@ wire_enum!(Placed {
     4 => File(bytes),
     5 => Symlink(target)
 });
-wire_struct!(Command { argv, env, cwd, stdin, ok, terminal });
+wire_struct!(Command { argv, env, cwd, stdin, ok, terminal, builtin });

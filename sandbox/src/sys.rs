@@ -103,6 +103,28 @@ pub(crate) fn close_from_on_exec(first: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flag) }).map(drop)
 }
 
+/// Empties the environment. Only for single-threaded processes.
+pub(crate) fn clear_environment() -> io::Result<()> {
+    // SAFETY: the one thread of the helper holds no pointer into the environment.
+    check(unsafe { libc::clearenv() }.into()).map(drop)
+}
+
+/// Sets or removes a variable of the environment. Only for single-threaded processes.
+pub(crate) fn set_variable(name: &[u8], value: Option<&[u8]>) -> io::Result<()> {
+    let name = CString::new(name)?;
+    let value = value.map(CString::new).transpose()?;
+    // SAFETY: both strings end with a NUL and are copied; the one thread of the helper, or of what
+    // it forked, holds no pointer into the environment.
+    check(
+        match &value {
+            Some(value) => unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) },
+            None => unsafe { libc::unsetenv(name.as_ptr()) },
+        }
+        .into(),
+    )
+    .map(drop)
+}
+
 /// Undoes what the Rust runtime and our caller did to signals: nothing ignored or blocked.
 pub(crate) fn reset_signals() {
     // SAFETY: default dispositions and an empty mask, in a single-threaded process.

@@ -21,6 +21,7 @@ mod view;
 pub(crate) mod walls;
 mod watch;
 
+use crate::builtin::Builtin;
 use crate::error::Fault;
 use crate::event::Status;
 use crate::message::{Control, Order, Report};
@@ -53,10 +54,16 @@ const INSIDE: &str = "inside";
 /// Must be the first call in `main` of every program that uses this crate, before it starts
 /// threads, opens files or reads its arguments.
 pub fn intercept() {
+    intercept_with(&[]);
+}
+
+/// As [`intercept`], for a program whose sessions call these functions of it.
+pub fn intercept_with(builtins: &'static [Builtin]) {
     let mut args = std::env::args_os();
     if args.next().as_deref() != Some(OsStr::new(NAME)) {
         return;
     }
+    crate::builtin::register(builtins);
     let args: Vec<OsString> = args.collect();
     // A panic must not unwind into a program that is not the helper.
     let code = std::panic::catch_unwind(|| helper(&args)).unwrap_or(1);
@@ -205,6 +212,11 @@ fn judge(index: usize, step: &Step, status: Status) -> Result<(), Fault> {
     let (Step::Run(command) | Step::RunOnHost { command, .. }) = step else { return Ok(()) };
     match status {
         Status::Exited(code) if code == 0 || command.ok.contains(&code) => Ok(()),
+        // No shell knows a builtin, whose later arguments may be whole scripts.
+        _ if command.builtin => {
+            let command = as_line(command.argv.get(..2).unwrap_or(&command.argv));
+            Err(Fault::Command { index, command, status })
+        }
         _ => Err(Fault::Command { index, command: as_line(&command.argv), status }),
     }
 }

@@ -37,6 +37,27 @@ pub(super) fn drop_capabilities(bare: bool) -> Result<(), Fault> {
     caps::clear(None, caps::CapSet::Inheritable).map_err(failed)
 }
 
+/// Gives up what exec would take: all of a process's capabilities that are not in its bounding set.
+///
+/// Where the filter asks about capset(2) it must come before the filter, which then needs
+/// [`no_new_privileges`]; everywhere else it comes after, as filtering takes a capability.
+pub(super) fn drop_as_exec(bare: bool) -> Result<(), Fault> {
+    let failed =
+        |error: caps::errors::CapsError| Fault::Helper { detail: format!("capabilities cannot be dropped: {error}") };
+    let mut kept = caps::read(None, caps::CapSet::Permitted).map_err(failed)?;
+    kept.retain(|capability| {
+        let leads_out = bare && *capability == Capability::CAP_SYS_CHROOT;
+        !leads_out && capability::KEPT.iter().any(|(kept, _)| kept == capability)
+    });
+    caps::set(None, caps::CapSet::Effective, &kept).map_err(failed)?;
+    caps::set(None, caps::CapSet::Permitted, &kept).map_err(failed)
+}
+
+/// What the kernel wants before a filter of one without CAP_SYS_ADMIN.
+pub(super) fn no_new_privileges() -> Result<(), Fault> {
+    rustix::thread::set_no_new_privs(true).doing(DOING, || "prctl(PR_SET_NO_NEW_PRIVS)".into())
+}
+
 /// Sets the limit that carries a process's ids to what stands for uid 0.
 pub(super) fn carrier() -> Result<(), Fault> {
     let doing = "prepare the command's ids";
@@ -53,7 +74,7 @@ pub(super) fn shut_in(root: &Path) -> Result<(), Fault> {
     rustix::process::chroot(root).doing(DOING, || format!("chroot({})", root.display()))?;
     rustix::process::chdir("/").doing(DOING, || "chdir(/)".into())?;
     // Without CAP_SYS_ADMIN the kernel wants it before a filter; set-uid bits act on our ids anyway.
-    rustix::thread::set_no_new_privs(true).doing(DOING, || "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
+    no_new_privileges()?;
     if sys::landlock_version() < LEAST_LANDLOCK {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! The cases, and a runner that tells which failed.
 
+pub mod builtins;
 mod hostile;
 mod layers;
 pub mod lifetimes;
@@ -25,6 +26,7 @@ pub fn run_all(rung: Rung, filter: Option<&str>) -> bool {
         layers::CASES,
         walls::CASES,
         terminal::CASES,
+        builtins::CASES,
         hostile::CASES,
         planted::CASES,
         lifetimes::CASES,
