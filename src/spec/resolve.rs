@@ -142,7 +142,10 @@ fn provider(
     };
     if known.release(os.value.as_str(), version.value.as_str()).is_none() {
         let message = format!("provider '{}' has no version '{}'", os.value, version.value);
-        let hint = format!("known versions: {}", versions.iter().map(|release| release.version.as_str()).collect::<Vec<_>>().join(", "));
+        let hint = format!(
+            "known versions: {}",
+            versions.iter().map(|release| release.version.as_str()).collect::<Vec<_>>().join(", ")
+        );
         problems.push(Problem::error(&version.span, message).hint(hint));
     }
 }

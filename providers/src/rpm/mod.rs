@@ -15,7 +15,6 @@ pub mod signature;
 pub mod version;
 
 pub use dependency::{Comparison, Dependency, Relation, SyntaxError};
-pub use dependency::{Comparison, Dependency, Relation};
 pub use file::{Unverified, Verified};
 pub use header::Header;
 pub use package::{Location, Package, Requirement};
