@@ -3,6 +3,7 @@
 use providers::deb::solve::Universe;
 use providers::deb::version::compare;
 use providers::distro::Distro;
+use providers::rpm::solve::Universe as RpmUniverse;
 
 use crate::error::Error;
 
@@ -31,6 +32,28 @@ pub fn named(distro: &Distro, universe: &Universe, package: &str, version: Optio
         (others, _) => {
             let some: Vec<&str> = others.iter().take(6).copied().collect();
             format!("packages of that version, for kernel.package: {}", some.join(", "))
+        }
+    };
+    Err(Error::build(format!("Package not found: '{package}' in a version that begins with {wanted}")).hint(hint))
+}
+
+/// As [`named`], of rpm packages.
+///
+/// # Errors
+/// As [`named`].
+pub fn of_rpm(universe: &RpmUniverse, package: &str, version: Option<&str>) -> Result<String, Error> {
+    let Some(wanted) = version else { return Ok(package.to_owned()) };
+    let mut found: Vec<_> = universe.packages_named(package).iter().map(|id| universe.evr(*id)).collect();
+    found.sort_by(|a, b| b.cmp(a));
+    if let Some(best) = found.iter().find(|evr| begins(&evr.to_string(), wanted)) {
+        return Ok(format!("{package} = {best}"));
+    }
+    found.dedup();
+    let hint = match found.as_slice() {
+        [] => format!("no repository has '{package}'"),
+        versions => {
+            let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+            format!("the repositories have {}", versions.join(", "))
         }
     };
     Err(Error::build(format!("Package not found: '{package}' in a version that begins with {wanted}")).hint(hint))

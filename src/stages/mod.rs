@@ -7,11 +7,14 @@ mod finalize;
 mod packages;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use layers::Stack;
 use providers::distro::Distro;
+use providers::RepositoryId;
 use providers::lock::Lock;
+use providers::trust::Keyring;
 
 pub use compose::compose;
 pub use configuration::configuration;
@@ -28,6 +31,9 @@ pub struct PackageSet {
     pub files: Vec<PathBuf>,
     /// The facts about their distribution.
     pub distro: Distro,
+    /// By repository the keys that sign its packages; repositories whose packages only the lock's
+    /// digests vouch for are not here.
+    pub keys: BTreeMap<RepositoryId, Keyring>,
 }
 
 /// A system with its packages configured.

@@ -2,13 +2,15 @@
 //! packages come into the cache.
 
 use providers::cache::CacheDir;
+use providers::distro::Family;
 use providers::fetch::FileRequest;
 use providers::lock::Lock;
+use rayon::prelude::*;
 
 use super::PackageSet;
 use crate::context::Context;
 use crate::error::Error;
-use crate::packages::{Sources, request};
+use crate::packages::{Sources, request, verify};
 use crate::spec::ResolvedSpec;
 
 /// Resolves and fetches: the whole stage.
@@ -84,5 +86,22 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
             None => wrapped,
         }
     })?;
-    Ok(PackageSet { lock, files, distro })
+    let known = lock.repositories.iter().filter_map(|repository| {
+        Some((repository.id.clone(), sources.package_keys(&repository.id)?.clone()))
+    });
+    let set = PackageSet { keys: known.collect(), lock, files, distro };
+    verify_all(&set, cx)?;
+    Ok(set)
+}
+
+/// Verifies the packages' own signatures, where their family has them: on a cache hit too.
+fn verify_all(set: &PackageSet, cx: &Context) -> Result<(), Error> {
+    if set.distro.family != Family::Rpm {
+        return Ok(());
+    }
+    let packages: Vec<_> = set.lock.packages.iter().zip(&set.files).collect();
+    packages.into_par_iter().try_for_each(|(package, file)| {
+        cx.check()?;
+        verify(package, file, set.keys.get(&package.repository), cx.now).map(drop)
+    })
 }

@@ -1,6 +1,7 @@
-//! The repositories of a build: the provider's, those of the configuration, those of the spec.
+//! The repositories of deb packages of a build: the provider's, those of the configuration, those of
+//! the spec.
 
-use providers::distro::{Catalogue, Distro, RepositoryFacts};
+use providers::distro::{Catalogue, Distro};
 use providers::fetch::BaseUrl;
 use providers::mirror::{self, Source};
 use providers::repository::{Repository, Trust};
@@ -8,16 +9,9 @@ use providers::trust::Keyring;
 
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
+use crate::packages::ranked::{Ranked, keys};
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::{Repository as SpecRepository, RepositoryKey};
-
-/// A repository with its pin priority.
-pub struct Ranked {
-    /// The repository.
-    pub repository: Repository,
-    /// apt's pin priority.
-    pub priority: i32,
-}
 
 /// apt's usual priority (apt_preferences(5)).
 const USUAL_PRIORITY: i32 = 500;
@@ -31,17 +25,14 @@ pub fn repositories(
     distro: &Distro,
     catalogue: &Catalogue,
     cx: &Context,
-) -> Result<Vec<Ranked>, Error> {
+) -> Result<Vec<Ranked<Repository>>, Error> {
     let architecture = cx.architecture(spec)?;
     let mut ranked = Vec::new();
     let configured = cx.machine.provider_repositories(&distro.os)?;
     if configured.is_empty() {
         let sources = machine_sources(cx)?;
         for facts in distro.repositories_for(&architecture) {
-            let keys = match cx.machine.key(&distro.os) {
-                Some(bytes) => Keyring::parse(bytes).to("read the configured key")?,
-                None => built_in(catalogue, distro, facts)?,
-            };
+            let keys = keys(catalogue, distro, facts, cx)?;
             let mut repository = Repository::from_facts(facts, keys).to("read the provider's repositories")?;
             repository.mirrors = match &cx.machine.mirror(&distro.os) {
                 Some(mirror) => {
@@ -63,17 +54,6 @@ pub fn repositories(
     Ok(ranked)
 }
 
-fn built_in(catalogue: &Catalogue, distro: &Distro, facts: &RepositoryFacts) -> Result<Keyring, Error> {
-    catalogue.keyring(distro, facts).map_err(|error| {
-        let hint = error.hint();
-        let wrapped = Error::build(format!("failed to find the key of the repository '{}'", facts.id)).caused_by(error);
-        match hint {
-            Some(hint) => wrapped.hint(hint),
-            None => wrapped,
-        }
-    })
-}
-
 fn machine_sources(cx: &Context) -> Result<Vec<Source>, Error> {
     match mirror::read(&cx.machine.apt_sources) {
         Ok(sources) => Ok(sources),
@@ -85,7 +65,7 @@ fn machine_sources(cx: &Context) -> Result<Vec<Source>, Error> {
     }
 }
 
-fn from_spec(entry: &SpecRepository) -> Result<Ranked, Error> {
+fn from_spec(entry: &SpecRepository) -> Result<Ranked<Repository>, Error> {
     let what = format!("use the repository '{}'", entry.name);
     let trust = match &entry.key {
         RepositoryKey::Keyring(bytes) => Trust::Keys(Keyring::parse(bytes).to(&what)?),

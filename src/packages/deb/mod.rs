@@ -1,5 +1,7 @@
 //! The choice of deb packages, as a lock.
 
+mod repositories;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use providers::cache::CacheDir;
@@ -7,10 +9,12 @@ use providers::deb::order::{Item, order};
 use providers::deb::solve::{Index, Options, Origin, RepositoryRef, Request, Solution, Universe, Variant, Wish, solve};
 use providers::distro::Distro;
 use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
-use providers::repository::{Update, open_all};
+use providers::repository::{Repository, Update, open_all};
 use providers::trust::UnixTime;
 
-use super::repositories::Ranked;
+pub use repositories::repositories;
+
+use super::ranked::Ranked;
 use super::request::{Asker, names};
 use super::unsolvable::unsolvable;
 use super::{kernel, memory};
@@ -26,7 +30,7 @@ use crate::spec::ResolvedSpec;
 pub fn choose(
     spec: &ResolvedSpec,
     distro: &Distro,
-    ranked: &[Ranked],
+    ranked: &[Ranked<Repository>],
     request: lock::Request,
     cx: &Context,
 ) -> Result<Lock, Error> {
@@ -54,7 +58,7 @@ pub fn choose(
 fn resolve(
     spec: &ResolvedSpec,
     distro: &Distro,
-    ranked: &[Ranked],
+    ranked: &[Ranked<Repository>],
     update: Update,
     request: lock::Request,
     cx: &Context,

@@ -1,0 +1,268 @@
+//! The choice of rpm packages, as a lock, and whose their files are.
+
+mod repositories;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use providers::cache::CacheDir;
+use providers::distro::Distro;
+use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
+use providers::rpm::metadata::WantedFiles;
+use providers::rpm::order::{Item, order};
+use providers::rpm::repository::{self, Update, open_all};
+use providers::rpm::solve::{
+    Chosen, Origin, PackageId, RepositoryRef, Request, Source, Universe, Wish, solve, wanted_paths,
+};
+use providers::rpm::{Evr, Unverified, Verified};
+use providers::trust::{Keyring, UnixTime};
+use providers::{Architecture, RepositoryId};
+
+pub use repositories::repositories;
+
+use super::ranked::Ranked;
+use super::request::{Asker, names};
+use super::unsolvable::unsolvable;
+use super::{kernel, memory};
+use crate::context::Context;
+use crate::error::{Error, Kind, ResultExt};
+use crate::spec::ResolvedSpec;
+
+/// Most times that lists of files are looked through: each time finds files that no list had before,
+/// so real requests take one or two.
+const ROUNDS_MAX: usize = 16;
+
+/// A repository of rpm packages with what is not taken from it.
+pub struct RpmRepository {
+    /// The repository.
+    pub repository: repository::Repository,
+    /// Patterns of names that are not taken.
+    pub exclude: Vec<String>,
+}
+
+/// Chooses the packages from the repositories of today, or recalls the choice where neither they nor
+/// the request have changed.
+///
+/// # Errors
+/// Repositories that cannot be reached or believed; a set of packages that does not exist.
+pub fn choose(
+    spec: &ResolvedSpec,
+    distro: &Distro,
+    ranked: &[Ranked<RpmRepository>],
+    request: lock::Request,
+    cx: &Context,
+) -> Result<Lock, Error> {
+    let architecture = cx.architecture(spec)?;
+    let all: Vec<_> = ranked.iter().map(|entry| entry.repository.repository.clone()).collect();
+    let cache = CacheDir::new(&cx.cache_directory);
+    let opening = open_all(&all, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(updated)?;
+    let releases: Vec<String> =
+        opening.repomds().map(|repomd| format!("{} {}", repomd.repository, repomd.sha256)).collect();
+    let key = memory::key(spec, distro, &architecture, &request, releases.into_iter());
+    memory::recalled(cx, spec, &key, || {
+        let update = opening.read(&cx.fetcher, &cache).map_err(updated)?;
+        cx.check()?;
+        let choice = Choice { spec, distro, ranked, architecture: &architecture, request: &request, cx };
+        choice.lock(update, &cache)
+    })
+}
+
+fn updated(error: repository::Error) -> Error {
+    let hint = error.hint();
+    let wrapped = Error::build("failed to update the package repositories").caused_by(error);
+    match hint {
+        Some(hint) => wrapped.hint(hint),
+        None => wrapped,
+    }
+}
+
+/// What a choice is made of, besides the repositories' contents.
+struct Choice<'a> {
+    spec: &'a ResolvedSpec,
+    distro: &'a Distro,
+    ranked: &'a [Ranked<RpmRepository>],
+    architecture: &'a Architecture,
+    request: &'a lock::Request,
+    cx: &'a Context,
+}
+
+impl Choice<'_> {
+    fn lock(&self, mut update: Update, cache: &CacheDir) -> Result<Lock, Error> {
+        let UnixTime(epoch) =
+            update.epoch().ok_or_else(|| Error::build("failed to find a repository to take packages from"))?;
+        let groups = match self.request.install.iter().any(|name| name.starts_with('@')) {
+            true => update.groups(&self.cx.fetcher, cache).map_err(updated)?,
+            false => Default::default(),
+        };
+        // What file lists say may make other packages possible, which need other files.
+        let mut known: BTreeSet<Box<str>> = BTreeSet::new();
+        let mut rounds = 0;
+        let (universe, asked) = loop {
+            let universe = self.universe(&update);
+            let asked = self.asked(&universe, &groups)?;
+            let mut wanted = wanted_paths(&universe, &asked);
+            wanted.retain(|path| !known.contains(path));
+            if wanted.is_empty() || rounds == ROUNDS_MAX {
+                break (universe, asked);
+            }
+            known.extend(wanted.iter().cloned());
+            let wanted = WantedFiles::Paths(wanted);
+            for metadata in &mut update.repositories {
+                metadata.complete_files(&wanted, &self.cx.fetcher, cache).map_err(updated)?;
+            }
+            rounds += 1;
+        };
+        let solution = solve(&universe, &asked).map_err(|error| unsolvable(&error))?;
+        let packages = self.packages(&universe, &solution.packages)?;
+        let repositories = update.repositories.iter().map(|metadata| LockedRepository {
+            id: metadata.repomd.repository.clone(),
+            url: metadata.repomd.url.without_credentials(),
+            suite: String::new(),
+            component: String::new(),
+            release_sha256: metadata.repomd.sha256,
+            date: metadata.repomd.date.0,
+        });
+        let mut repositories: Vec<LockedRepository> = repositories.collect();
+        repositories.sort();
+        Ok(Lock {
+            format: lock::FORMAT,
+            os: self.distro.os.clone(),
+            os_version: self.distro.version.clone(),
+            architecture: self.architecture.clone(),
+            epoch,
+            request: self.request.clone(),
+            repositories,
+            packages,
+        })
+    }
+
+    fn universe(&self, update: &Update) -> Universe {
+        let hidden = update.filter(&BTreeMap::new());
+        let sources = update.repositories.iter().map(|metadata| {
+            let entry = self.ranked.iter().find(|entry| entry.repository.repository.id == metadata.repomd.repository);
+            let mut reference = RepositoryRef::new(metadata.repomd.repository.as_str());
+            let packages = metadata.packages.iter().filter(|package| !hidden.hides(package)).cloned().collect();
+            if let Some(entry) = entry {
+                reference.priority = entry.priority;
+            }
+            let mut source = Source::new(reference, packages);
+            source.excluded = entry.map(|entry| entry.repository.exclude.clone()).unwrap_or_default();
+            source
+        });
+        Universe::new(sources.collect(), self.architecture.as_str())
+    }
+
+    fn asked(&self, universe: &Universe, groups: &providers::rpm::metadata::Groups) -> Result<Request, Error> {
+        let request = self.request;
+        let kernel = match &request.kernel {
+            Some(kernel) => Some(kernel::of_rpm(universe, kernel, request.kernel_version.as_deref())?),
+            None => None,
+        };
+        let exists = |name: &str| !universe.packages_named(name).is_empty();
+        let mut install = Vec::new();
+        for (name, asker) in names(self.spec, self.distro, self.architecture, request, kernel, exists) {
+            let origin = match asker {
+                Asker::Spec => Origin::Requested,
+                Asker::Defaults => Origin::Default,
+            };
+            let wish = |text: &str| {
+                Wish::parse(text, origin)
+                    .or_fail(Kind::Validation, || format!("failed to read the package name '{name}'"))
+            };
+            match name.strip_prefix('@') {
+                None => install.push(wish(&name)?),
+                Some(group) => {
+                    let found = groups.expand(group).ok_or_else(|| {
+                        Error::build(format!("Package group not found: '{group}'"))
+                            .hint("groups are those of the repositories' comps.xml, by id or by name")
+                    })?;
+                    let (named, conditional) = (found.mandatory.iter().chain(&found.default), found.conditional.iter());
+                    // A group may name packages that the repositories do not have; dnf passes them over.
+                    for name in named.filter(|name| exists(name) && !request.remove.contains(&***name)) {
+                        install.push(wish(name)?);
+                    }
+                    let with = |other: &str| request.install.contains(other);
+                    for (name, _) in conditional.filter(|(name, other)| exists(name) && with(other)) {
+                        install.push(wish(name)?);
+                    }
+                }
+            }
+        }
+        Ok(Request { install, remove: request.remove.iter().cloned().collect(), recommends: request.recommends })
+    }
+
+    /// The packages in the order in which they are installed.
+    fn packages(&self, universe: &Universe, chosen: &[Chosen]) -> Result<Vec<LockedPackage>, Error> {
+        let items: Vec<Item<'_>> = chosen.iter().map(|one| Item::of(universe.package(one.package))).collect();
+        let mut locked = Vec::with_capacity(chosen.len());
+        for place in order(&items) {
+            let Some(one) = chosen.get(place) else { continue };
+            locked.push(self.locked(universe, one.package, one)?);
+        }
+        Ok(locked)
+    }
+
+    fn locked(&self, universe: &Universe, id: PackageId, chosen: &Chosen) -> Result<LockedPackage, Error> {
+        let package = universe.package(id);
+        if let Some(base) = &package.location.base {
+            return Err(Error::build(format!("failed to lock {}: it lies outside its repository, at {base}", package.name))
+                .hint("exclude the package, or add the repository that it lies in"));
+        }
+        Ok(LockedPackage {
+            name: package.name.to_string(),
+            version: version(&package.evr),
+            architecture: package.architecture.to_string(),
+            sha256: package.sha256,
+            size: package.size,
+            repository: universe.repository(id).id.clone().try_into().to("name a repository")?,
+            path: package.location.path.trim_start_matches("./").to_owned(),
+            // rpm installs everything in one transaction, in one order.
+            group: Group::Rest,
+            automatic: chosen.automatic,
+            why: chosen.why.clone(),
+        })
+    }
+}
+
+/// Version and release, after the epoch where there is one: `1:2.3-4`.
+fn version(evr: &Evr) -> String {
+    evr.to_string()
+}
+
+/// Verifies a package's file: by its signature where the repository's packages are signed, by the
+/// lock's digest otherwise. It has to be the package that the lock means.
+///
+/// # Errors
+/// A file that was altered, that nobody of the keyring signed, or that is another package.
+pub fn verify(package: &LockedPackage, file: &Path, keys: Option<&Keyring>, now: i64) -> Result<Verified, Error> {
+    let LockedPackage { name, version: evr, architecture, .. } = package;
+    let refused = |error: providers::rpm::file::Error| {
+        let hint = error.hint();
+        let wrapped = Error::build(format!("failed to verify {name} {evr} ({architecture})")).caused_by(error);
+        match hint {
+            Some(hint) => wrapped.hint(hint),
+            None => wrapped,
+        }
+    };
+    let opened = Unverified::open(file).map_err(refused)?;
+    let verified = match keys {
+        Some(keys) => opened.verify(keys, UnixTime(now)),
+        None => opened.accept(package.sha256),
+    }
+    .map_err(refused)?;
+    let stated = providers::rpm::file::Statement::read(verified.header());
+    if (&*stated.name, version(&stated.evr).as_str(), &*stated.architecture) != (name, evr, architecture) {
+        return Err(Error::build(format!(
+            "failed to verify {name} {evr} ({architecture}): the file is the package {}",
+            stated.nevra()
+        ))
+        .hint("the repository's metadata does not describe its packages: do not use it"));
+    }
+    Ok(verified)
+}
+
+/// The keys of a repository's packages; none where their digests have to do.
+pub fn keys_of<'r>(ranked: &'r [Ranked<RpmRepository>], repository: &RepositoryId) -> Option<&'r Keyring> {
+    let entry = ranked.iter().find(|entry| entry.repository.repository.id == *repository)?;
+    entry.repository.repository.package_keys()
+}
