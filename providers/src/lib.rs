@@ -17,7 +17,9 @@ pub mod lock;
 pub mod mirror;
 pub mod repository;
 pub mod rpm;
+mod spelling;
 pub mod trust;
+pub mod unsolvable;
 
 pub use cache::CacheDir;
 pub use distro::{Architecture, Distro};

@@ -5,6 +5,7 @@
 pub mod dependency;
 pub mod package;
 pub mod rich;
+pub mod solve;
 pub mod version;
 
 pub use dependency::{Comparison, Dependency, Relation, SyntaxError};
