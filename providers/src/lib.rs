@@ -18,6 +18,7 @@ pub mod mirror;
 pub mod repository;
 pub mod rpm;
 pub mod trust;
+pub mod unpack;
 
 pub use cache::CacheDir;
 pub use distro::{Architecture, Distro};

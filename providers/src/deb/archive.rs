@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::control::{Package, Stanza};
 use super::payload::tarball::{Form, Tarball};
 use super::{Error, payload::Failure};
+use crate::unpack::Compression;
 
 /// `ar` magic (ar(5)).
 const AR_MAGIC: &[u8; 8] = b"!<arch>\n";
@@ -19,11 +20,6 @@ const AR_HEADER_BYTES: usize = 60;
 const CONTROL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most files in a control archive; real ones have about a dozen.
 const CONTROL_FILES_MAX: usize = 256;
-/// Memory that decompressing one archive may take, in bytes: `xz -9` and `zstd --long=27` need
-/// 65 MiB and 128 MiB.
-const DECODER_MEMORY_MAX: u64 = 160 * 1024 * 1024;
-/// Largest zstd window accepted, as the logarithm of bytes (zstd's own default for decoders).
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// One file of the control archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -222,7 +218,15 @@ impl<'p> Archive<'p> {
         let mut file = self.file.try_clone().map_err(|error| failure.io("open", error))?;
         file.seek(SeekFrom::Start(member.offset)).map_err(|error| failure.io("seek in", error))?;
         let raw = BufReader::with_capacity(64 * 1024, file.take(member.size));
-        decode(raw, &member.name).map_err(|error| failure.io("decompress", error))
+        let compression = match member.name.rsplit('.').next().unwrap_or("") {
+            "gz" => Compression::Gzip,
+            "xz" => Compression::Xz,
+            "lzma" => Compression::Lzma,
+            "zst" => Compression::Zstd,
+            "bz2" => Compression::Bzip2,
+            _ => Compression::None,
+        };
+        compression.decode(raw).map_err(|error| failure.io("decompress", error))
     }
 }
 
@@ -241,29 +245,6 @@ fn read_ar_header(header: &[u8; AR_HEADER_BYTES]) -> Option<(String, u64)> {
 fn is_tar(name: &str, stem: &str) -> bool {
     let kinds = ["", ".gz", ".xz", ".zst", ".bz2", ".lzma"];
     name.strip_prefix(stem).is_some_and(|suffix| kinds.contains(&suffix))
-}
-
-fn decode<R: io::BufRead + Send + 'static>(raw: R, name: &str) -> io::Result<Box<dyn Read + Send>> {
-    let lzma_error = |error: liblzma::stream::Error| io::Error::other(error);
-    Ok(match name.rsplit('.').next().unwrap_or("") {
-        "gz" => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
-        "xz" => {
-            let flags = liblzma::stream::CONCATENATED;
-            let stream = liblzma::stream::Stream::new_stream_decoder(DECODER_MEMORY_MAX, flags).map_err(lzma_error)?;
-            Box::new(liblzma::bufread::XzDecoder::new_stream(raw, stream))
-        }
-        "lzma" => {
-            let stream = liblzma::stream::Stream::new_lzma_decoder(DECODER_MEMORY_MAX).map_err(lzma_error)?;
-            Box::new(liblzma::bufread::XzDecoder::new_stream(raw, stream))
-        }
-        "zst" => {
-            let mut decoder = zstd::Decoder::with_buffer(raw)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            Box::new(decoder)
-        }
-        "bz2" => Box::new(bzip2::bufread::MultiBzDecoder::new(raw)),
-        _ => Box::new(raw),
-    })
 }
 
 /// Reads the control archive of a package.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::solve::Unsolvable;
+use crate::FileError;
 
 /// An error of the deb family. Texts are fragments that fit after "failed to".
 #[derive(Debug, thiserror::Error)]
@@ -64,4 +65,10 @@ pub enum Error {
     /// No set of packages fulfils the request.
     #[error("choose packages: {0}")]
     Unsolvable(Unsolvable),
+}
+
+impl From<FileError> for Error {
+    fn from(FileError { verb, path, source }: FileError) -> Self {
+        Self::Io { action: verb, path, source }
+    }
 }

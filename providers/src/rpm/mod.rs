@@ -4,11 +4,19 @@
 
 pub mod database;
 pub mod dependency;
+pub mod file;
 pub mod header;
 pub mod package;
+pub mod payload;
+pub mod scripts;
+pub mod signature;
 pub mod version;
 
 pub use dependency::{Comparison, Dependency, Relation};
+pub use file::{Unverified, Verified};
 pub use header::Header;
 pub use package::{Location, Package, Requirement};
+pub use payload::{Payload, extract};
+pub use scripts::Scripts;
+pub use signature::verify;
 pub use version::Evr;

@@ -1,6 +1,8 @@
 //! One certificate: a primary key, what it says about itself, and its subkeys. Which of its keys
 //! may sign, and until when, follows from self-signatures, each of which is verified.
 
+use std::io::Read;
+
 use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails as _, Tag};
@@ -143,7 +145,7 @@ impl Candidate<'_> {
     }
 
     /// Whether the signature over `data` is by this key, as far as arithmetic goes.
-    pub(super) fn made(&self, signature: &Signature, data: &[u8]) -> bool {
+    pub(super) fn made(&self, signature: &Signature, data: impl Read) -> bool {
         match self {
             Self::Primary(certificate) => signature.verify(&certificate.key.primary_key, data).is_ok(),
             Self::Subkey(_, subkey) => signature.verify(&subkey.key, data).is_ok(),

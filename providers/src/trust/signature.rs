@@ -1,8 +1,11 @@
 //! Signed texts: one with its signature around it, and one with its signature beside it.
 
+use std::io::{self, Read};
+
 use pgp::composed::{CleartextSignedMessage, Deserializable as _, DetachedSignature};
 use pgp::packet::{Signature, SignatureType};
 
+use super::certificate::Candidate;
 use super::{Error, Fingerprint, Keyring, UnixTime};
 
 /// The largest number of signatures looked at: each costs some arithmetic.
@@ -29,7 +32,7 @@ impl Keyring {
             CleartextSignedMessage::from_string(text).map_err(|error| Error::Malformed(error.to_string()))?;
         let signed = message.signed_text();
         let signatures: Vec<&Signature> = message.signatures().iter().collect();
-        let signers = self.judge(&signatures, signed.as_bytes(), &[SignatureType::Text], now)?;
+        let signers = self.judge(&signatures, &|| Ok(signed.as_bytes()), &[SignatureType::Text], now)?;
         // What is given back is made from the very bytes that were hashed. The framework leaves
         // the last line's end out of the signature.
         let mut text = signed.replace("\r\n", "\n");
@@ -53,17 +56,45 @@ impl Keyring {
             signatures.collect::<Result<_, _>>().map_err(fail)?
         };
         let signatures: Vec<&Signature> = parsed.iter().map(|detached| &detached.signature).collect();
-        let signers = self.judge(&signatures, text, &[SignatureType::Binary, SignatureType::Text], now)?;
+        let signers = self.judge(&signatures, &|| Ok(text), &[SignatureType::Binary, SignatureType::Text], now)?;
         let text = String::from_utf8(text.to_vec()).map_err(|_| Error::Malformed("it is not text".into()))?;
         Ok(Verified { text, signers })
     }
 
+    /// Verifies bytes against binary signatures of them (RFC 9580, section 5.2.1.1), of which each
+    /// is one packet, of version 3, 4 or 6; gives the keys whose signatures count, sorted. `data`
+    /// gives the bytes anew for each signature.
+    ///
+    /// # Errors
+    /// Altered bytes, one signature that is wrong, or none that counts.
+    pub fn verify_bytes<R: Read>(
+        &self,
+        data: &dyn Fn() -> io::Result<R>,
+        signatures: &[&[u8]],
+        now: UnixTime,
+    ) -> Result<Vec<Fingerprint>, Error> {
+        let fail = |error: pgp::errors::Error| Error::Malformed(error.to_string());
+        let mut parsed: Vec<Signature> = Vec::new();
+        for packet in signatures.iter().take(MAX_SIGNATURES.saturating_add(1)) {
+            if !packet.first().is_some_and(|first| first & 0x80 != 0) {
+                return Err(Error::Malformed("it is not an OpenPGP packet".into()));
+            }
+            let mut packets = DetachedSignature::from_bytes_many(*packet).map_err(fail)?;
+            let (Some(signature), None) = (packets.next(), packets.next()) else {
+                return Err(Error::Malformed("it is not one packet".into()));
+            };
+            parsed.push(signature.map_err(fail)?.signature);
+        }
+        let signatures: Vec<&Signature> = parsed.iter().collect();
+        self.judge(&signatures, data, &[SignatureType::Binary], now)
+    }
+
     /// One signature that counts is enough (a distribution signs with its old and its new key), but
     /// one that is wrong is too much.
-    fn judge(
+    fn judge<R: Read>(
         &self,
         signatures: &[&Signature],
-        data: &[u8],
+        data: &dyn Fn() -> io::Result<R>,
         kinds: &[SignatureType],
         now: UnixTime,
     ) -> Result<Vec<Fingerprint>, Error> {
@@ -89,7 +120,8 @@ impl Keyring {
                 continue;
             };
             // Short key ids may collide, so each key that is named gets its chance.
-            let Some(signer) = named.iter().find(|candidate| candidate.made(signature, data)) else {
+            let made = |candidate: &&Candidate<'_>| data().is_ok_and(|data| candidate.made(signature, data));
+            let Some(signer) = named.iter().find(|candidate| made(candidate)) else {
                 return Err(Error::Bad { key: first.fingerprint() });
             };
             match signer.counts(signature, now) {

@@ -1,7 +1,6 @@
 //! What a package lays into the tree: its data archive, extracted once into a directory of plain
 //! files, and the entries that say what those files really are.
 
-mod destination;
 mod plan;
 pub(super) mod tarball;
 
@@ -10,10 +9,12 @@ use std::io;
 use std::path::Path;
 
 use layers::{Entry, TreePath};
+use md5::Digest as _;
 
 use super::Error;
 use super::archive::{Archive, Control};
-use destination::Destination;
+use crate::unpack::Destination;
+pub use crate::unpack::{Aliases, Owner};
 use plan::Plan;
 use tarball::{Form, Head, Tarball};
 
@@ -46,74 +47,6 @@ impl Failure<'_> {
     pub fn path(&self, source: layers::Error) -> Error {
         Error::Path { path: self.archive.into(), source }
     }
-}
-
-/// Directories that are reached by another name: the `/bin -> usr/bin` of a merged /usr. What a
-/// package ships below the alias belongs below the real directory.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Aliases {
-    real: BTreeMap<TreePath, TreePath>,
-}
-
-impl Aliases {
-    /// Aliases from pairs of alias and real directory, such as `bin` and `usr/bin`.
-    ///
-    /// # Errors
-    /// Paths that no tree may hold; an alias that lies in another alias, or leads to one.
-    pub fn new<A: AsRef<[u8]>, R: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (A, R)>) -> Result<Self, layers::Error> {
-        let mut real = BTreeMap::new();
-        for (alias, target) in pairs {
-            real.insert(TreePath::new(alias)?, TreePath::new(target)?);
-        }
-        let aliases = Self { real };
-        for (alias, target) in &aliases.real {
-            let plain = |path: &TreePath| path == alias || aliases.alias_of(path).is_none();
-            if !plain(alias) || alias == target || aliases.alias_of(target).is_some() {
-                let path = format!("{alias} -> {target}");
-                return Err(layers::Error::BadPath { path, reason: "an alias leads to another alias" });
-            }
-        }
-        Ok(aliases)
-    }
-
-    /// The aliases of a merged /usr as Debian's `usr-is-merged` has them for 64-bit architectures.
-    pub fn merged_usr() -> Self {
-        // The pairs are sound, so the fallback is never taken.
-        Self::new(
-            ["bin", "sbin", "lib", "lib64", "lib32", "libx32", "libo32"].map(|name| (name, format!("usr/{name}"))),
-        )
-        .unwrap_or_default()
-    }
-
-    /// The aliases with their real directories.
-    pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &TreePath)> {
-        self.real.iter()
-    }
-
-    fn alias_of(&self, path: &TreePath) -> Option<(&TreePath, &TreePath)> {
-        self.real.iter().find(|(alias, _)| path == *alias || path.is_below(alias))
-    }
-
-    /// Where a path that lies below an alias really is; the alias itself stays.
-    ///
-    /// # Errors
-    /// The real path is longer than paths may be.
-    pub fn canonical(&self, path: &TreePath) -> Result<TreePath, layers::Error> {
-        match self.alias_of(path) {
-            Some((alias, real)) if path != alias => real.join(&path.as_bytes()[alias.as_bytes().len()..]),
-            _ => Ok(path.clone()),
-        }
-    }
-}
-
-/// The owner of an entry as the archive names it. dpkg looks the names up in the passwd and group
-/// of the system it runs on, and takes the numbers where it does not find them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Owner {
-    /// User name; may be empty.
-    pub user: Box<[u8]>,
-    /// Group name; may be empty.
-    pub group: Box<[u8]>,
 }
 
 /// What a package lays into the tree.
@@ -220,7 +153,7 @@ fn lay(
     if plan.replaces_file(&place, head)? {
         target.remove(&place)?;
     }
-    let mut md5 = None;
+    let mut digest = None;
     match &head.form {
         Form::Directory => {
             if !plan.has_directory(&place) {
@@ -229,8 +162,16 @@ fn lay(
             plan.directory(place, head)?;
         }
         Form::File => {
-            let (content, digest) = target.file(&place, head, tarball, md5_too)?;
-            md5 = digest;
+            let mut checksum = md5_too.then(md5::Md5::new);
+            let content = target.file(&place, head.mode, head.seconds, |write| {
+                tarball.body(|part| {
+                    if let Some(checksum) = &mut checksum {
+                        checksum.update(part);
+                    }
+                    write(part)
+                })
+            })?;
+            digest = checksum.map(|checksum| checksum.finalize().into());
             plan.file(place, head, content)?;
         }
         Form::Symlink => {
@@ -243,5 +184,5 @@ fn lay(
         }
         Form::CharDevice(..) | Form::BlockDevice(..) | Form::Fifo => plan.special(place, head)?,
     }
-    Ok(md5)
+    Ok(digest)
 }

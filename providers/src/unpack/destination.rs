@@ -9,17 +9,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use layers::{Blake3, Content, Time, TreePath};
-use md5::Digest as _;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use super::tarball::{Head, Tarball};
-use crate::deb::Error;
+use crate::FileError;
 
 /// Permission bits of a directory in the store; the true ones are in the entries.
 const DIRECTORY_MODE: u32 = 0o755;
 
-pub(super) struct Destination {
+/// The directory.
+pub(crate) struct Destination {
     path: PathBuf,
     root: OwnedFd,
     /// The directory last written to: archives keep a directory's files together.
@@ -27,19 +26,19 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path) -> Result<Self, FileError> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty());
-        let root = root.map_err(|error| Error::Io { action: "open", path: path.into(), source: error.into() })?;
+        let root = root.map_err(|error| FileError { verb: "open", path: path.into(), source: error.into() })?;
         Ok(Self { path: path.into(), root, recent: None })
     }
 
-    fn failed(&self, action: &'static str, place: &TreePath) -> impl Fn(Errno) -> Error + use<> {
+    fn failed(&self, verb: &'static str, place: &TreePath) -> impl Fn(Errno) -> FileError + use<> {
         let path = place.under(&self.path);
-        move |error| Error::Io { action, path: path.clone(), source: error.into() }
+        move |error| FileError { verb, path: path.clone(), source: error.into() }
     }
 
-    fn open_directory(&self, place: &TreePath) -> Result<OwnedFd, Error> {
+    fn open_directory(&self, place: &TreePath) -> Result<OwnedFd, FileError> {
         let name = if place.is_root() { OsStr::new(".") } else { OsStr::from_bytes(place.as_bytes()) };
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -55,7 +54,7 @@ impl Destination {
     }
 
     /// Opens a directory name by name, following no link on the way.
-    fn walk_to(&self, place: &TreePath) -> Result<OwnedFd, Error> {
+    fn walk_to(&self, place: &TreePath) -> Result<OwnedFd, FileError> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let failed = self.failed("open directory", place);
         let mut reached = rustix::fs::openat(&self.root, ".", flags, Mode::empty()).map_err(&failed)?;
@@ -67,7 +66,7 @@ impl Destination {
     }
 
     /// The directory that holds a path, opened.
-    fn parent(&mut self, place: &TreePath) -> Result<&OwnedFd, Error> {
+    fn parent(&mut self, place: &TreePath) -> Result<&OwnedFd, FileError> {
         let parent = place.parent().unwrap_or_default();
         let fresh = match &self.recent {
             Some((path, _)) if *path == parent => None,
@@ -79,7 +78,7 @@ impl Destination {
         Ok(self.recent.as_ref().map_or(&self.root, |(_, directory)| directory))
     }
 
-    pub fn directory(&mut self, place: &TreePath) -> Result<(), Error> {
+    pub fn directory(&mut self, place: &TreePath) -> Result<(), FileError> {
         if place.is_root() {
             return Ok(());
         }
@@ -92,39 +91,35 @@ impl Destination {
         rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).map_err(&failed)
     }
 
-    /// Writes a file and gives its content, and its MD5 if that is wanted.
-    pub fn file(
+    /// Writes a file: `body` hands on its bytes part by part. The host's file gets the permission
+    /// bits of the mode and at least 0600.
+    pub fn file<E: From<FileError>>(
         &mut self,
         place: &TreePath,
-        head: &Head,
-        tarball: &mut Tarball<'_>,
-        md5: bool,
-    ) -> Result<(Content, Option<[u8; 16]>), Error> {
+        mode: u32,
+        seconds: i64,
+        body: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E>,
+    ) -> Result<Content, E> {
         let failed = self.failed("write", place);
-        let mode = Mode::from_raw_mode(head.mode & 0o777 | 0o600);
+        let mode = Mode::from_raw_mode(mode & 0o777 | 0o600);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd =
             rustix::fs::openat(self.parent(place)?, OsStr::from_bytes(place.name()), flags, mode).map_err(&failed)?;
         let mut file = File::from(fd);
         let mut blake3 = blake3::Hasher::new();
-        let mut checksum = md5.then(md5::Md5::new);
         let mut size = 0u64;
         let path = place.under(&self.path);
-        tarball.body(|part| {
+        body(&mut |part| {
             blake3.update(part);
-            if let Some(checksum) = &mut checksum {
-                checksum.update(part);
-            }
             size += part.len() as u64;
-            file.write_all(part).map_err(|source| Error::Io { action: "write", path: path.clone(), source })
+            Ok(file.write_all(part).map_err(FileError::on("write", &path))?)
         })?;
         rustix::fs::fchmod(&file, mode).map_err(&failed)?;
-        rustix::fs::futimens(&file, &timestamps(head.seconds)).map_err(&failed)?;
-        let digest = Blake3(*blake3.finalize().as_bytes());
-        Ok((Content { digest, size }, checksum.map(|checksum| checksum.finalize().into())))
+        rustix::fs::futimens(&file, &timestamps(seconds)).map_err(&failed)?;
+        Ok(Content { digest: Blake3(*blake3.finalize().as_bytes()), size })
     }
 
-    pub fn symlink(&mut self, place: &TreePath, target: &[u8], seconds: i64) -> Result<(), Error> {
+    pub fn symlink(&mut self, place: &TreePath, target: &[u8], seconds: i64) -> Result<(), FileError> {
         let failed = self.failed("create symbolic link", place);
         let name = OsStr::from_bytes(place.name());
         let parent = self.parent(place)?;
@@ -132,7 +127,7 @@ impl Destination {
         rustix::fs::utimensat(parent, name, &timestamps(seconds), AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)
     }
 
-    pub fn hard_link(&mut self, first: &TreePath, place: &TreePath) -> Result<(), Error> {
+    pub fn hard_link(&mut self, first: &TreePath, place: &TreePath) -> Result<(), FileError> {
         let failed = self.failed("create hard link", place);
         let from = self.open_directory(&first.parent().unwrap_or_default())?;
         let to = self.parent(place)?;
@@ -140,13 +135,13 @@ impl Destination {
         rustix::fs::linkat(&from, names.0, to, names.1, AtFlags::empty()).map_err(&failed)
     }
 
-    pub fn remove(&mut self, place: &TreePath) -> Result<(), Error> {
+    pub fn remove(&mut self, place: &TreePath) -> Result<(), FileError> {
         let failed = self.failed("remove", place);
         rustix::fs::unlinkat(self.parent(place)?, OsStr::from_bytes(place.name()), AtFlags::empty()).map_err(&failed)
     }
 
     /// Sets the times of directories, which changed while they were filled.
-    pub fn finish<'t>(&mut self, times: impl Iterator<Item = (&'t TreePath, Time)>) -> Result<(), Error> {
+    pub fn finish<'t>(&mut self, times: impl Iterator<Item = (&'t TreePath, Time)>) -> Result<(), FileError> {
         for (place, time) in times {
             let directory = self.open_directory(place)?;
             rustix::fs::futimens(&directory, &timestamps(time.seconds))
