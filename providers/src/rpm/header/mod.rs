@@ -137,6 +137,16 @@ impl Header {
         Self::read(rest.to_vec(), Role::Main)
     }
 
+    /// Reads the signature header of a package, from its magic to its last byte; the padding behind
+    /// it is not part of it.
+    ///
+    /// # Errors
+    /// Anything but one sound header.
+    pub fn parse_signature(bytes: &[u8]) -> Result<Self, Malformed> {
+        let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| Malformed::new("it does not begin as a header does"))?;
+        Self::read(rest.to_vec(), Role::Signature)
+    }
+
     /// Reads a header as the database keeps it: without magic, perhaps with entries behind the
     /// region.
     ///
@@ -295,4 +305,4 @@ impl<'h> Iterator for Strings<'h> {
 impl ExactSizeIterator for Strings<'_> {}
 
 #[cfg(test)]
-mod tests;
+pub(in crate::rpm) mod tests;

@@ -29,7 +29,8 @@ fn header(values: &[(u32, u32, u32, &[u8])]) -> Vec<u8> {
     [bytes, index, data].concat()
 }
 
-fn sound() -> Vec<u8> {
+/// The bytes of a small header.
+pub(in crate::rpm) fn sound() -> Vec<u8> {
     header(&[
         (1000, 6, 1, b"bash\0"),
         (1003, 4, 1, &7u32.to_be_bytes()),
