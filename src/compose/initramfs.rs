@@ -71,7 +71,7 @@ pub fn follow(cx: &Context, distro: &Distro, composed: &Stack, stack: &mut Stack
 ///
 /// # Errors
 /// The generator fails, with its last lines.
-fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Error> {
+pub fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Error> {
     layer(cx, distro, stack)?.map_or(Ok(()), |layer| stack.push(layer).to("apply a layer"))
 }
 

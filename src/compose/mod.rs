@@ -12,6 +12,7 @@ mod initramfs;
 mod landing;
 mod materialise;
 mod note;
+mod rpm;
 mod scaffold;
 mod settled;
 mod step;
@@ -38,6 +39,7 @@ use crate::stages::PackageSet;
 pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<Stack, Error> {
     match set.distro.family {
         Family::Deb => deb::compose(set, preseeds, cx),
+        Family::Rpm => rpm::compose(set, cx),
         _ => Err(Error::build(format!("failed to compose {}: its family is not known", set.distro.title))),
     }
 }

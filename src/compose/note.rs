@@ -47,11 +47,6 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    /// A byte string that is UTF-8.
-    pub fn text(&mut self) -> Option<String> {
-        String::from_utf8(self.bytes()?.to_vec()).ok()
-    }
-
     /// Whether there is nothing left.
     pub fn is_at_end(&self) -> bool {
         self.0.is_empty()

@@ -44,7 +44,7 @@ pub fn named(distro: &Distro, universe: &Universe, package: &str, version: Optio
 pub fn of_rpm(universe: &RpmUniverse, package: &str, version: Option<&str>) -> Result<String, Error> {
     let Some(wanted) = version else { return Ok(package.to_owned()) };
     let mut found: Vec<_> = universe.packages_named(package).iter().map(|id| universe.evr(*id)).collect();
-    found.sort_by(|a, b| b.cmp(a));
+    found.sort_by(|a, b| b.compare(a));
     if let Some(best) = found.iter().find(|evr| begins(&evr.to_string(), wanted)) {
         return Ok(format!("{package} = {best}"));
     }

@@ -55,6 +55,9 @@ pub struct Distro {
     /// systemd.network(5), such as `en*`.
     #[serde(default = "ethernet")]
     pub network_match: String,
+    /// What is particular about its rpm; only in the rpm family.
+    #[serde(default)]
+    pub rpm: RpmFacts,
     /// Questions answered before packages are configured.
     #[serde(default)]
     pub debconf: Vec<DebconfAnswer>,
@@ -357,6 +360,23 @@ pub struct Ext4 {
     pub inode_ratio: u32,
     /// Default mount options.
     pub mount_options: BTreeSet<String>,
+}
+
+/// What is particular about a release's rpm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RpmFacts {
+    /// The directory of the database (`%_dbpath`), without a leading slash.
+    pub database: String,
+    /// Which word sizes the system takes, one bit each (`%_transaction_color`): 32 bits, 64 bits.
+    pub color: u32,
+}
+
+impl Default for RpmFacts {
+    /// rpm's own (its macros, and those of its platforms x86_64 and aarch64).
+    fn default() -> Self {
+        Self { database: "var/lib/rpm".into(), color: 3 }
+    }
 }
 
 /// A question answered before packages are configured.

@@ -16,7 +16,7 @@ pub use architecture::{Architecture, ArchitectureError};
 pub use catalogue::Catalogue;
 pub use facts::{
     ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, Live, MirrorRule,
-    RepositoryFacts, Variant, VariantFacts,
+    RepositoryFacts, RpmFacts, Variant, VariantFacts,
 };
 pub use scaffold::ScaffoldFile;
 pub use volatile::{PathPattern, Rule, VolatilePath};

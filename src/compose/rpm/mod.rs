@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! every %pretrans → per package: %pre, its files, file triggers, %post, %triggerin
-//!                 → the database → every %posttrans, %transfiletriggerin
+//!                 → every %posttrans → %transfiletriggerin → the database → the initial ramdisk
 //! ```
 
 mod note;
@@ -18,21 +18,19 @@ mod unpack;
 use std::path::Path;
 
 use layers::{KeyBuilder, Stack};
-use providers::distro::{Distro, VolatilePath};
 use providers::lock::{Group, LockedPackage};
-use providers::rpm::transaction::Transaction;
 use providers::unpack::Aliases;
 
 use place::{Members, knows_owners, plan};
-use scriptlet::Scriptlet;
+use scriptlet::{Act, acts};
 use segment::Segment;
 use unpack::{Unpacked, unpack_one};
 
+use super::initramfs;
 use super::scaffold::scaffold;
 use super::settled::settle;
 use super::step::run_step;
 use super::unpack::unpack_ahead;
-use super::{initramfs, registry_title};
 use crate::configure::Accounts;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
@@ -41,18 +39,96 @@ use crate::stages::PackageSet;
 /// Grows whenever the same packages may be installed in another way.
 const TRANSACTION_VERSION: u32 = 1;
 
-/// The cut points of the order, and what people call what comes before each.
-const GROUPS: [(Group, &str); 4] = [
-    (Group::Essential, "install essential packages"),
-    (Group::Base, "install base packages"),
-    (Group::Kernel, "install kernel packages"),
-    (Group::Rest, "install other packages"),
-];
+/// Composes a package set.
+///
+/// # Errors
+/// A damaged package, colliding packages, a scriptlet that fails and must not.
+pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
+    let distro = &set.distro;
+    let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
+    let unpack = |package: &LockedPackage, file: &Path| {
+        unpack_one(package, file, set.keys.get(&package.repository), &aliases, cx)
+    };
+    // A transaction begins with what all of its packages want run, so there is one group.
+    let packages = unpack_ahead(set, &[Group::Rest], cx, unpack, |unpacked| unpacked.next())?;
+    let mut transaction = Transaction { set, cx, members: Members::default(), stack: Stack::default() };
+    transaction.carry_out(&packages)?;
+    let Transaction { mut stack, .. } = transaction;
+    let all: Vec<&Unpacked> = packages.iter().collect();
+    registry::database(cx, &all, &distro.rpm, &mut stack)?;
+    initramfs::make(cx, distro, &mut stack)?;
+    Ok(stack)
+}
 
-/// What happens in a transaction, in order.
-pub enum Action {
-    /// The files of the package at this place of the order are laid.
-    Lay(usize),
-    /// A scriptlet runs.
-    Run(Scriptlet),
+/// An installation under way.
+struct Transaction<'a> {
+    set: &'a PackageSet,
+    cx: &'a Context,
+    members: Members,
+    stack: Stack,
+}
+
+impl Transaction<'_> {
+    fn carry_out(&mut self, packages: &[Unpacked]) -> Result<(), Error> {
+        let mut segment = Segment::on(&self.stack);
+        // Scriptlets make users, and owners are looked up when a package is laid.
+        let mut accounts = Accounts::read(&self.stack)?;
+        for act in acts(packages)? {
+            match act {
+                Act::Run(scriptlet) => segment.run(scriptlet, &self.stack),
+                Act::Lay(place) => {
+                    let Some(package) = packages.get(place) else { continue };
+                    if segment.runs() && !knows_owners(package, &accounts) {
+                        self.run(segment)?;
+                        segment = Segment::on(&self.stack);
+                        accounts = Accounts::read(&self.stack)?;
+                    }
+                    self.lay(package, &accounts)?;
+                    segment.lay(package, &self.stack);
+                    if package.brings_accounts() {
+                        accounts = Accounts::read(&self.stack)?;
+                    }
+                }
+            }
+        }
+        self.run(segment)
+    }
+
+    /// Lays a package's files as rpm would.
+    fn lay(&mut self, package: &Unpacked, accounts: &Accounts) -> Result<(), Error> {
+        let plan = plan(package, self.stack.tree(), accounts, &self.members)?;
+        for (owner, path) in &plan.unknown {
+            let name = &package.package.name;
+            self.cx.reporter.warn(&format!("{name}: '{owner}' is no user or group of the image, {path} is root's"));
+        }
+        self.members.enter(package, &plan);
+        let layer = match plan.deviates {
+            true => settle(self.cx, &package.layer, &plan.meaning, &plan.origins, self.stack.tree())?,
+            false => package.layer.clone(),
+        };
+        self.stack.push_as(layer, &plan.meaning).to("apply a package's layer")
+    }
+
+    /// Runs what a segment has to run and takes what it changed into a layer.
+    fn run(&mut self, mut segment: Segment) -> Result<(), Error> {
+        if !segment.runs() {
+            return Ok(());
+        }
+        segment.end(&self.stack);
+        let below = self.stack.layers().iter().map(|layer| layer.id);
+        let key = KeyBuilder::new("install rpm packages", TRANSACTION_VERSION)
+            .list("below", below)
+            .field("epoch", self.cx.epoch().to_le_bytes())
+            .field("deferred", &self.set.distro.initramfs.deferred);
+        let key = segment.enter(key).finish();
+        let (cx, distro) = (self.cx, &self.set.distro);
+        run_step(cx, &distro.volatile, &mut self.stack, &key, "run scriptlets", |stack| {
+            let hold = cx.work.stage().to("make a work directory")?;
+            let deferred = Some(distro.initramfs.deferred.as_str()).filter(|command| !command.is_empty());
+            let top = scaffold(hold.path(), deferred, &[], stack.tree())?;
+            let mut work = segment.work(stack, &top, cx.epoch())?;
+            work.hold.push(hold);
+            Ok(work)
+        })
+    }
 }

@@ -4,17 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use layers::TreePath;
+use providers::unpack::Owner;
 
 use crate::compose::note::{Reader, Writer};
-
-/// An owner by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The user's name.
-    pub user: String,
-    /// The group's name.
-    pub group: String,
-}
 
 /// What is kept of a package beside its files.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +29,7 @@ impl Note {
         out.bytes(&self.header);
         out.count(self.owners.len());
         for (path, owner) in &self.owners {
-            [path.as_bytes(), owner.user.as_bytes(), owner.group.as_bytes()].iter().for_each(|part| out.bytes(part));
+            [path.as_bytes(), &*owner.user, &*owner.group].iter().for_each(|part| out.bytes(part));
         }
         out.count(self.implied.len());
         self.implied.iter().for_each(|path| out.bytes(path.as_bytes()));
@@ -51,7 +43,7 @@ impl Note {
         let mut owners = BTreeMap::new();
         for _ in 0..reader.count()? {
             let path = TreePath::new(reader.bytes()?).ok()?;
-            owners.insert(path, Owner { user: reader.text()?, group: reader.text()? });
+            owners.insert(path, Owner { user: reader.bytes()?.into(), group: reader.bytes()?.into() });
         }
         let mut implied = BTreeSet::new();
         for _ in 0..reader.count()? {

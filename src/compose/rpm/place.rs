@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use layers::{Change, Entry, Kind, Layer, Tree, TreePath};
+use providers::unpack::Owner;
 
 use super::unpack::Unpacked;
 use crate::compose::landing::{existing, follow_hard_links};
@@ -55,12 +56,22 @@ impl Members {
     }
 }
 
+/// The number of a user of the image.
+fn user(accounts: &Accounts, name: &[u8]) -> Option<u32> {
+    let name = std::str::from_utf8(name).ok()?;
+    if name == ROOT || name.is_empty() { Some(0) } else { accounts.user(name).map(|account| account.uid) }
+}
+
+/// The number of a group of the image.
+fn group(accounts: &Accounts, name: &[u8]) -> Option<u32> {
+    let name = std::str::from_utf8(name).ok()?;
+    if name == ROOT || name.is_empty() { Some(0) } else { accounts.group(name) }
+}
+
 /// Whether every owner that a package names is one of the image.
 pub fn knows_owners(package: &Unpacked, accounts: &Accounts) -> bool {
-    package.note.owners.values().all(|owner| {
-        (owner.user == ROOT || accounts.user(&owner.user).is_some())
-            && (owner.group == ROOT || accounts.group(&owner.group).is_some())
-    })
+    let known = |owner: &Owner| user(accounts, &owner.user).is_some() && group(accounts, &owner.group).is_some();
+    package.note.owners.values().all(known)
 }
 
 /// Plans the laying of a package.
@@ -120,14 +131,14 @@ pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Memb
 fn dress(package: &Unpacked, path: &TreePath, shipped: &Entry, accounts: &Accounts, plan: &mut Plan) -> Entry {
     let mut entry = shipped.clone();
     let Some(owner) = package.note.owners.get(path) else { return entry };
-    let user = if owner.user == ROOT { Some(0) } else { accounts.user(&owner.user).map(|account| account.uid) };
-    let group = if owner.group == ROOT { Some(0) } else { accounts.group(&owner.group) };
-    entry.meta.uid = user.unwrap_or(0);
-    entry.meta.gid = group.unwrap_or(0);
-    for (found, name, bit) in [(user, &owner.user, SET_UID), (group, &owner.group, SET_GID)] {
+    let (uid, gid) = (user(accounts, &owner.user), group(accounts, &owner.group));
+    entry.meta.uid = uid.unwrap_or(0);
+    entry.meta.gid = gid.unwrap_or(0);
+    for (found, name, bit) in [(uid, &owner.user, SET_UID), (gid, &owner.group, SET_GID)] {
         if found.is_none() {
             entry.meta.mode &= !bit;
-            plan.unknown.entry(name.clone()).or_insert_with(|| path.clone());
+            let name = String::from_utf8_lossy(name).into_owned();
+            plan.unknown.entry(name).or_insert_with(|| path.clone());
         }
     }
     entry

@@ -10,7 +10,7 @@ use std::fmt;
 pub use tag::Tag;
 
 /// What a header begins with: magic and version (format_header.md).
-pub(crate) const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
+pub const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 /// Bytes of an entry of the index.
 const ENTRY_BYTES: usize = 16;
 

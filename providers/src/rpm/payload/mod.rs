@@ -16,7 +16,8 @@ use layers::{Entry, TreePath};
 
 pub use list::{FileFlags, FileType, PackagedFile};
 
-use super::file::{Error, Verified};
+use super::file::{Error, Failure, Verified};
+use super::header::Header;
 use crate::unpack::{Aliases, Destination, Owner};
 use cpio::Archive;
 use lay::Layer;
@@ -47,7 +48,15 @@ impl Payload {
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Path`] for a list that is damaged or hostile.
     pub fn files(package: &Verified, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
-        Ok(List::read(package.header(), aliases, package.failure())?.files)
+        Self::list(package.header(), package.path(), aliases)
+    }
+
+    /// As [`Payload::files`], of a header that was verified earlier; `path` names the package in errors.
+    ///
+    /// # Errors
+    /// As [`Payload::files`].
+    pub fn list(header: &Header, path: &Path, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
+        Ok(List::read(header, aliases, Failure { package: path })?.files)
     }
 }
 

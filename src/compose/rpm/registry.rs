@@ -1,0 +1,39 @@
+//! What the package manager knows: rpm's database of the image's packages.
+
+use layers::Stack;
+use providers::distro::RpmFacts;
+use providers::rpm::database::{Database, Installed};
+
+use super::unpack::Unpacked;
+use crate::context::Context;
+use crate::draft::lay;
+use crate::error::{Error, Kind, ResultExt};
+
+/// Lays the database of packages, in the order of their installation.
+///
+/// # Errors
+/// A package that rpm would refuse; I/O errors.
+pub fn database(
+    cx: &Context,
+    packages: &[&Unpacked],
+    facts: &RpmFacts,
+    stack: &mut Stack,
+) -> Result<(), Error> {
+    let what = "write rpm's database";
+    let mut database = Database::new();
+    let epoch = u32::try_from(cx.epoch()).to("write the time of installation into rpm's database")?;
+    let mut time = epoch;
+    for package in packages {
+        let (header, signature) = (&package.header, &package.signature);
+        let entry = Installed { header, signature, time, transaction: epoch, color: facts.color, states: &[] };
+        database.install(&entry).to(what)?;
+        // As rpm does where SOURCE_DATE_EPOCH is set.
+        time = time.saturating_add(1);
+    }
+    let hold = cx.work.stage().to("make a work directory")?;
+    let path = hold.path().join("rpmdb.sqlite");
+    database.write(&path).to(what)?;
+    let bytes = std::fs::read(&path).map_err(|source| Error::io(Kind::Build, "read", &path, source))?;
+    let place = format!("{}/rpmdb.sqlite", facts.database);
+    lay(cx, stack, what, |_, draft| draft.file(&place, bytes, draft.root_owned(0o644)))
+}

@@ -1,0 +1,96 @@
+//! An rpm package as a layer of its own, and what installing it takes besides its files.
+
+use std::path::Path;
+
+use layers::{KeyBuilder, Layer, StoredLayer, TreePath};
+use providers::lock::LockedPackage;
+use providers::rpm::header::{Header, MAGIC};
+use providers::rpm::payload::{PackagedFile, VERSION as EXTRACTOR_VERSION};
+use providers::rpm::{Payload, extract};
+use providers::trust::Keyring;
+use providers::unpack::Aliases;
+
+use super::note::Note;
+use crate::compose::unpack::with_directory_modes;
+use crate::context::Context;
+use crate::error::{Error, ResultExt};
+use crate::packages::verify;
+
+/// A package with its layer.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    /// As the lock names it.
+    pub package: LockedPackage,
+    /// Its files.
+    pub layer: StoredLayer,
+    /// What is kept beside the layer.
+    pub note: Note,
+    /// Its header.
+    pub header: Header,
+    /// Its signature header, some values of which the database has.
+    pub signature: Header,
+    /// Every file that it lists, ghosts among them.
+    pub files: Vec<PackagedFile>,
+}
+
+/// Where users and groups are (passwd(5), group(5)).
+const ACCOUNTS: [&[u8]; 2] = [b"etc/passwd", b"etc/group"];
+
+impl Unpacked {
+    /// Whether it has the files that users and groups are in.
+    pub fn brings_accounts(&self) -> bool {
+        self.layer.layer.changes.keys().any(|path| ACCOUNTS.contains(&path.as_bytes()))
+    }
+
+    /// Where its configuration files are (`%config`).
+    pub fn configurations(&self) -> impl Iterator<Item = &TreePath> {
+        self.files.iter().filter(|file| file.flags.is_config() && !file.flags.is_ghost()).map(|file| &file.place)
+    }
+}
+
+/// Extracts a package, or takes its layer from the store. `keys` are those that sign the packages of
+/// its repository, if any do.
+///
+/// # Errors
+/// A package that is damaged or not genuine, by name; errors of the store.
+pub fn unpack_one(
+    package: &LockedPackage,
+    file: &Path,
+    keys: Option<&Keyring>,
+    aliases: &Aliases,
+    cx: &Context,
+) -> Result<Unpacked, Error> {
+    let aliased: Vec<Vec<u8>> =
+        aliases.iter().map(|(from, to)| [from.as_bytes(), b" ", to.as_bytes()].concat()).collect();
+    let key = KeyBuilder::new("rpm package", EXTRACTOR_VERSION)
+        .field("package", package.sha256)
+        .list("aliases", aliased)
+        .finish();
+    let what = format!("unpack {} {}", package.name, package.version);
+    if let Some((layer, note)) = cx.recall(&key)?
+        && let Some(note) = Note::decode(&note)
+        && let (Ok(header), Ok(signature)) = (Header::parse(&note.header), Header::parse_signature(&note.signature))
+    {
+        let files = Payload::list(&header, file, aliases).to(&what)?;
+        return Ok(Unpacked { package: package.clone(), layer, note, header, signature, files });
+    }
+    let verified = verify(package, file, keys, cx.now)?;
+    let staging = cx.store.stage().to("make a work directory")?;
+    let files = staging.files().to("stage a layer")?;
+    let payload = extract(&verified, &files, aliases).to(&what)?;
+    with_directory_modes(&files, &payload.entries)?;
+    let (header, signature) = (verified.header().clone(), verified.signature_header().clone());
+    let note = Note {
+        signature: with_magic(&signature),
+        header: with_magic(&header),
+        owners: payload.owners,
+        implied: payload.implied,
+    };
+    let layer = cx.store.publish(staging, Layer::of(payload.entries), &key, &note.encode()).to("keep a layer")?;
+    Ok(Unpacked { package: package.clone(), layer, note, header, signature, files: payload.files })
+}
+
+/// A header as it is in the file.
+fn with_magic(header: &Header) -> Vec<u8> {
+    [MAGIC.as_slice(), header.raw()].concat()
+}
