@@ -42,7 +42,8 @@ pub fn materialise_added(before: &Tree, after: &Stack) -> Vec<Step> {
         .collect()
 }
 
-fn place(path: &TreePath, entry: &Entry) -> Step {
+/// The step that makes an entry again on top of the mounted layers.
+pub fn place(path: &TreePath, entry: &Entry) -> Step {
     let what = match &entry.kind {
         Kind::CharDevice { major, minor } => Placed::Device { char: true, major: *major, minor: *minor },
         Kind::BlockDevice { major, minor } => Placed::Device { char: false, major: *major, minor: *minor },

@@ -49,7 +49,7 @@ pub fn command(argv: &[String], epoch: i64) -> sandbox::Command {
     command_with(argv, epoch, &[])
 }
 
-/// As [`command`], with more variables.
+/// As [`command`], with more variables, or with others in the place of the usual ones.
 pub fn command_with(argv: &[String], epoch: i64, more: &[(&str, String)]) -> sandbox::Command {
     let mut env: Vec<(Vec<u8>, Vec<u8>)> = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -61,6 +61,7 @@ pub fn command_with(argv: &[String], epoch: i64, more: &[(&str, String)]) -> san
     .map(|(name, value)| (name.into(), value.into()))
     .to_vec();
     env.push((b"SOURCE_DATE_EPOCH".to_vec(), epoch.to_string().into_bytes()));
+    env.retain(|(name, _)| !more.iter().any(|(other, _)| other.as_bytes() == name.as_slice()));
     env.extend(more.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())));
     sandbox::Command { argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(), env, ..Default::default() }
 }

@@ -11,7 +11,6 @@
 mod note;
 mod place;
 mod registry;
-mod scriptlet;
 mod segment;
 mod unpack;
 
@@ -19,10 +18,10 @@ use std::path::Path;
 
 use layers::{KeyBuilder, Stack};
 use providers::lock::{Group, LockedPackage};
+use providers::rpm::transaction::{Action, Package, coalesce_ldconfig, order};
 use providers::unpack::Aliases;
 
 use place::{Members, knows_owners, plan};
-use scriptlet::{Act, acts};
 use segment::Segment;
 use unpack::{Unpacked, unpack_one};
 
@@ -73,11 +72,11 @@ impl Transaction<'_> {
         let mut segment = Segment::on(&self.stack);
         // Scriptlets make users, and owners are looked up when a package is laid.
         let mut accounts = Accounts::read(&self.stack)?;
-        for act in acts(packages)? {
-            match act {
-                Act::Run(scriptlet) => segment.run(scriptlet, &self.stack),
-                Act::Lay(place) => {
-                    let Some(package) = packages.get(place) else { continue };
+        for action in actions(packages)? {
+            match action {
+                Action::Script(run) => segment.run(run, &self.stack),
+                Action::Lay { package } => {
+                    let Some(package) = packages.get(package) else { continue };
                     if segment.runs() && !knows_owners(package, &accounts) {
                         self.run(segment)?;
                         segment = Segment::on(&self.stack);
@@ -131,4 +130,23 @@ impl Transaction<'_> {
             Ok(work)
         })
     }
+}
+
+/// What rpm would do to install these packages into an empty system, in their order.
+fn actions(packages: &[Unpacked]) -> Result<Vec<Action>, Error> {
+    let mut read = Vec::with_capacity(packages.len());
+    for package in packages {
+        read.push(Package::read(&package.header).to(&format!("read the scripts of {}", package.package.name))?);
+    }
+    let actions = coalesce_ldconfig(order(&[], &read));
+    for action in &actions {
+        if let Action::Script(run) = action
+            && (run.expand || run.query)
+            && run.body.as_deref().is_some_and(|body| body.contains(&b'%'))
+        {
+            return Err(Error::build(format!("failed to read {run}: rpm would expand macros in it as it runs"))
+                .hint("such scriptlets (`-e`, `-q`) are not supported yet; leave the package out of the image"));
+        }
+    }
+    Ok(actions)
 }

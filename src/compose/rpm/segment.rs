@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use layers::{Change, Entry, KeyBuilder, Stack, Tree, needs_materialising, plain_mode};
+use providers::rpm::transaction::Run;
 use sandbox::{Command, Step};
 
-use super::scriptlet::Scriptlet;
 use super::unpack::Unpacked;
 use crate::compose::failure;
 use crate::compose::materialise::{materialise, place};
@@ -19,12 +19,15 @@ use crate::error::Error;
 /// number behind it.
 const TEXT: &str = "var/tmp/rpm-tmp.";
 
+/// The function of ours that interprets Lua.
+const LUA: &[u8] = b"lua";
+
 /// What a segment does, in order.
 enum Part {
     /// As many layers are mounted from here on as there are, and these entries made again on top.
     Mount { layers: usize, entries: Vec<Step>, keep: Vec<Vec<u8>> },
     /// A scriptlet runs.
-    Run(Scriptlet),
+    Run(Run),
 }
 
 /// A stretch of the transaction.
@@ -66,7 +69,7 @@ impl Segment {
     }
 
     /// A scriptlet runs.
-    pub fn run(&mut self, scriptlet: Scriptlet, stack: &Stack) {
+    pub fn run(&mut self, scriptlet: Run, stack: &Stack) {
         self.catch_up(stack);
         self.parts.push(Part::Run(scriptlet));
     }
@@ -92,13 +95,13 @@ impl Segment {
         for part in &self.parts {
             match part {
                 Part::Mount { layers, .. } => words.push(format!("mount {layers}").into_bytes()),
-                Part::Run(scriptlet) => {
-                    words.push(scriptlet.name.clone().into_bytes());
-                    words.push(scriptlet.argv.join(&0));
-                    words.push(scriptlet.arguments.join(&0));
-                    words.push(scriptlet.text.clone().unwrap_or_default());
-                    words.push(scriptlet.stdin.clone());
-                    words.push(vec![u8::from(scriptlet.is_lua), u8::from(scriptlet.is_critical)]);
+                Part::Run(run) => {
+                    words.push(run.to_string().into_bytes());
+                    words.push(run.interpreter.join("\0").into_bytes());
+                    words.push(run.body.as_deref().unwrap_or_default().to_vec());
+                    words.push(run.arguments.iter().map(|argument| format!("{argument} ")).collect::<String>().into());
+                    words.push(run.input.clone());
+                    words.push(vec![u8::from(run.body.is_some()), u8::from(run.is_critical)]);
                 }
             }
         }
@@ -126,7 +129,7 @@ impl Segment {
                     steps.extend(entries.iter().cloned());
                 }
                 Part::Run(scriptlet) => {
-                    names.insert(steps.len(), scriptlet.name.clone());
+                    names.insert(steps.len(), scriptlet.to_string());
                     steps.push(Step::Run(scriptlet_command(scriptlet, names.len(), top, stack.tree(), epoch)?));
                 }
             }
@@ -146,25 +149,36 @@ fn is_misshown(entry: &Entry, shown: Option<&Change>) -> bool {
 }
 
 /// How a scriptlet is started: its interpreter with the file of its text and its arguments.
-fn scriptlet_command(scriptlet: &Scriptlet, number: usize, top: &Path, below: &Tree, epoch: i64) -> Result<Command, Error> {
-    // Without it systemctl tries to reach a systemd that runs (systemd, docs/ENVIRONMENT.md).
-    let mut run = command_with(&[], epoch, &[("SYSTEMD_OFFLINE", "1".to_owned())]);
-    run.argv = scriptlet.argv.clone();
-    run.stdin = scriptlet.stdin.clone();
+fn scriptlet_command(
+    scriptlet: &Run,
+    number: usize,
+    top: &Path,
+    below: &Tree,
+    epoch: i64,
+) -> Result<Command, Error> {
+    let variables = [
+        // rpm's own (its macros, `_install_script_path`).
+        ("PATH", "/sbin:/bin:/usr/sbin:/usr/bin".to_owned()),
+        // Without it systemctl tries to reach a systemd that runs (systemd, docs/ENVIRONMENT.md).
+        ("SYSTEMD_OFFLINE", "1".to_owned()),
+    ];
+    let mut run = command_with(&[], epoch, &variables);
+    run.stdin = scriptlet.input.clone();
     if !scriptlet.is_critical {
         run.ok = (1..=255).collect();
     }
-    if let Some(text) = &scriptlet.text {
-        if scriptlet.is_lua {
-            run.builtin = true;
-            run.argv = [b"lua".to_vec(), scriptlet.name.clone().into_bytes(), text.clone()].to_vec();
-            run.argv.extend(scriptlet.arguments.iter().cloned());
-        } else {
-            let path = format!("{TEXT}{number}");
+    let text = scriptlet.body.as_deref().unwrap_or_default();
+    run.argv = if scriptlet.is_lua() {
+        run.builtin = true;
+        let mut argv = vec![LUA.to_vec(), scriptlet.to_string().into_bytes(), text.to_vec()];
+        argv.extend(scriptlet.arguments.iter().map(|argument| argument.to_string().into_bytes()));
+        argv
+    } else {
+        let path = format!("{TEXT}{number}");
+        if scriptlet.body.is_some() {
             write(top, &path, text, 0o600, below)?;
-            run.argv.push(format!("/{path}").into_bytes());
-            run.argv.extend(scriptlet.arguments.iter().cloned());
         }
-    }
+        scriptlet.command(&format!("/{path}")).into_iter().map(String::into_bytes).collect()
+    };
     Ok(run)
 }
