@@ -67,7 +67,7 @@ fn ten_thousand_packages() {
     archive.hand(MADE, &[document("primary", primary), document("filelists", lists)]);
     let fetcher = Fetcher::new(options(), Arc::new(Silent)).unwrap();
     let repository = archive.repository(&archive.file_url());
-    let now = providers::trust::UnixTime(MADE + 60);
+    let now = providers::trust::UnixTime(MADE + 3600);
     for round in ["cold", "warm"] {
         // What writing the documents took does not count.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
