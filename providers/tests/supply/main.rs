@@ -7,6 +7,7 @@ mod downloads;
 mod live;
 mod referee;
 mod rpm_archive;
+mod rpm_attacks;
 mod rpm_referee;
 mod rpm_repositories;
 mod rpm_speed;

@@ -94,7 +94,7 @@ impl RpmArchive {
 
     fn with(born: &[&str], signed: &'static [&'static str]) -> Self {
         let gpg = Gpg::new();
-        gpg.key("archive", "rsa2048", "2y", born);
+        gpg.key("archive", "ed25519", "2y", born);
         let cache = tempfile::tempdir().unwrap();
         let archive = Self {
             gpg,

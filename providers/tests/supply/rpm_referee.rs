@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use providers::Keyring;
 use providers::fetch::{Fetcher, Silent};
+use providers::repository::Trust;
 use providers::rpm::repository::update_all;
 
 use crate::downloads::options;
@@ -12,10 +14,10 @@ use crate::referee::{have, now};
 use crate::rpm_archive::{Document, RpmArchive, compress, tools};
 
 /// Whether dnf takes the metadata of the repository.
-fn dnf_accepts(archive: &RpmArchive) -> bool {
+fn dnf_accepts(archive: &RpmArchive, signer: &str) -> bool {
     let work = tempfile::tempdir().unwrap();
     let key = work.path().join("key.asc");
-    std::fs::write(&key, archive.gpg.export(&["archive"])).unwrap();
+    std::fs::write(&key, archive.gpg.export(&[signer])).unwrap();
     let at = |name: &str| work.path().join(name).display().to_string();
     std::fs::create_dir(work.path().join("root")).unwrap();
     let config = format!(
@@ -47,10 +49,12 @@ fn dnf(config: &Path, home: &Path) -> bool {
     output.status.success()
 }
 
-fn ours_accepts(archive: &RpmArchive) -> bool {
+fn ours_accepts(archive: &RpmArchive, signer: &str) -> bool {
+    let mut repository = archive.repository(&archive.file_url());
+    repository.trust = Trust::Keys(Keyring::parse(&archive.gpg.export(&[signer])).unwrap());
     let fetcher = Fetcher::new(options(), Arc::new(Silent)).unwrap();
     let _ = std::fs::remove_dir_all(archive.cache.root());
-    update_all(&[archive.repository(&archive.file_url())], &fetcher, &archive.cache, now()).is_ok()
+    update_all(&[repository], &fetcher, &archive.cache, now()).is_ok()
 }
 
 #[test]
@@ -60,8 +64,8 @@ fn dnf_takes_what_we_take_and_refuses_what_we_refuse() {
     }
     let archive = RpmArchive::signing_now();
     let judge = |case: &str, good: bool| {
-        assert_eq!(ours_accepts(&archive), good, "{case}, by us");
-        assert_eq!(dnf_accepts(&archive), good, "{case}, by dnf");
+        assert_eq!(ours_accepts(&archive, "archive"), good, "{case}, by us");
+        assert_eq!(dnf_accepts(&archive, "archive"), good, "{case}, by dnf");
     };
     // Now, because dnf cannot be told another time, and we refuse what is from the future.
     let made = now().0 - 60;
@@ -76,9 +80,15 @@ fn dnf_takes_what_we_take_and_refuses_what_we_refuse() {
     std::fs::write(archive.repodata("repomd.xml"), text.replacen("<revision>1", "<revision>2", 1)).unwrap();
     judge("one byte changed", false);
     archive.release(made, &[]);
-    archive.gpg.key("mallory", "rsa2048", "2y", &[]);
+    archive.gpg.key("mallory", "ed25519", "2y", &[]);
     archive.sign("mallory", &[]);
     judge("by another key", false);
+    // Born, and gone, some days ago.
+    let then = |days: i64| (now().0 - days * 86_400).to_string();
+    archive.gpg.key("brief", "ed25519", "1d", &["--faked-system-time", &then(5)]);
+    archive.sign("brief", &["--faked-system-time", &then(5)]);
+    assert!(!ours_accepts(&archive, "brief"), "by a key that has expired, by us");
+    assert!(!dnf_accepts(&archive, "brief"), "by a key that has expired, by dnf");
     archive.release(made, &[]);
     let primary = archive.file("primary.xml.gz");
     let bytes = std::fs::read(&primary).unwrap();
@@ -97,7 +107,7 @@ fn dnf_takes_what_we_take_and_refuses_what_we_refuse() {
     archive.release(made, &[]);
     let good = archive.primary();
     archive.hand(made, &[document(&good)]);
-    assert!(ours_accepts(&archive), "primary.xml alone, by us");
+    assert!(ours_accepts(&archive, "archive"), "primary.xml alone, by us");
     archive.hand(made, &[document(&good[..good.len() / 2])]);
-    assert!(!ours_accepts(&archive), "half a primary.xml, by us");
+    assert!(!ours_accepts(&archive, "archive"), "half a primary.xml, by us");
 }
