@@ -7,6 +7,7 @@
 mod architecture;
 mod catalogue;
 mod facts;
+mod repository;
 mod scaffold;
 mod volatile;
 
@@ -15,9 +16,10 @@ use std::path::PathBuf;
 pub use architecture::{Architecture, ArchitectureError};
 pub use catalogue::Catalogue;
 pub use facts::{
-    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, Live, MirrorRule,
-    RepositoryFacts, RpmFacts, Variant, VariantFacts,
+    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, Live, RpmFacts, Variant,
+    VariantFacts,
 };
+pub use repository::{MirrorRule, RepositoryFacts};
 pub use scaffold::ScaffoldFile;
 pub use volatile::{PathPattern, Rule, VolatilePath};
 

@@ -9,6 +9,7 @@ mod comps;
 mod filelists;
 mod modules;
 mod primary;
+mod relations;
 mod repomd;
 mod updateinfo;
 pub(super) mod xml;

@@ -1,27 +1,21 @@
 //! primary.xml: every package of the repository, with all that a choice among them needs but the
 //! rare file dependency.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::BufRead;
 
 use layers::Sha256;
 
+use super::relations::{MAX_WORD, entries, read_evr};
 use super::xml::Xml;
 use super::{Checksum, Error, inner_path};
-use crate::rpm::{Comparison, Dependency, Evr, Location, Package, Relation, Requirement};
+use crate::rpm::{Dependency, Evr, Location, Package, Relation, Requirement};
 
 /// The largest number of packages: the largest distributions have about a hundred thousand.
 const MAX_PACKAGES: usize = 1_000_000;
 
-/// The longest name, version, architecture, in bytes: together they are a file's name.
-const MAX_WORD: usize = 255;
-
 /// The longest path of a file, in bytes (PATH_MAX).
 const MAX_PATH: usize = 4096;
-
-/// The longest dependency, in bytes: rich ones may grow.
-const MAX_RELATION: usize = 64 * 1024;
 
 /// Reads all packages but those of sources.
 ///
@@ -114,7 +108,7 @@ fn read_package<R: BufRead>(xml: &mut Xml<R>) -> Result<Package, Error> {
                         text.parse().map_err(|_| xml.wrong(format!("a build time is no number: {text:?}")))?;
                 }
             }
-            "size" => xml_size(xml, &mut draft)?,
+            "size" => read_size(xml, &mut draft)?,
             "location" => draft.location = Some(read_location(xml)?),
             "format" => read_format(xml, &mut draft)?,
             _ => {}
@@ -179,28 +173,7 @@ fn is_version(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| matches!(c, '-' | '/') || !c.is_ascii_graphic())
 }
 
-fn read_evr<R: BufRead>(xml: &Xml<R>) -> Result<Evr, Error> {
-    let mut evr = Evr { epoch: Some(0), ..Evr::default() };
-    xml.attributes(|name, value| set_evr(&mut evr, name, &value))?;
-    Ok(evr)
-}
-
-/// Takes over an attribute that is part of a version.
-fn set_evr(evr: &mut Evr, name: &str, value: &str) -> Result<(), String> {
-    if value.len() > MAX_WORD {
-        return Err(format!("a version has more than {MAX_WORD} bytes"));
-    }
-    match name {
-        "epoch" if value.is_empty() => {}
-        "epoch" => evr.epoch = Some(value.parse().map_err(|_| format!("an epoch is no number: {value:?}"))?),
-        "ver" => evr.version = value.into(),
-        "rel" => evr.release = Some(value.into()),
-        _ => {}
-    }
-    Ok(())
-}
-
-fn xml_size<R: BufRead>(xml: &Xml<R>, draft: &mut Draft) -> Result<(), Error> {
+fn read_size<R: BufRead>(xml: &Xml<R>, draft: &mut Draft) -> Result<(), Error> {
     xml.attributes(|name, value| {
         let number = || value.parse::<u64>().map_err(|_| format!("a size is no number: {value:?}"));
         match name {
@@ -259,73 +232,4 @@ pub(super) fn read_file<R: BufRead>(xml: &mut Xml<R>) -> Result<Box<str>, Error>
         return Err(xml.wrong(format!("the path of a file is not absolute, or too long: {shown:?}")));
     }
     Ok(path.into())
-}
-
-struct EntryOfList {
-    dependency: Dependency,
-    before: bool,
-}
-
-impl EntryOfList {
-    fn into_relation(self) -> Relation {
-        if self.dependency.name.starts_with('(') {
-            Relation::Rich(self.dependency.name)
-        } else {
-            Relation::Simple(self.dependency)
-        }
-    }
-}
-
-/// The entries of one list of dependencies.
-fn entries<R: BufRead>(xml: &mut Xml<R>, mut each: impl FnMut(EntryOfList)) -> Result<(), Error> {
-    let level = xml.level();
-    while xml.child(level)? {
-        if xml.name() == "entry" {
-            each(read_dependency(xml)?);
-        }
-    }
-    Ok(())
-}
-
-fn read_dependency<R: BufRead>(xml: &Xml<R>) -> Result<EntryOfList, Error> {
-    let mut name: Option<Box<str>> = None;
-    let (mut comparison, mut before) = (None, false);
-    let mut evr = Evr::default();
-    xml.attributes(|attribute, value| {
-        match attribute {
-            "name" => name = Some(boxed(value)),
-            "flags" => {
-                comparison = Some(match &*value {
-                    "LT" => Comparison::Less,
-                    "LE" => Comparison::LessOrEqual,
-                    "EQ" => Comparison::Equal,
-                    "GE" => Comparison::GreaterOrEqual,
-                    "GT" => Comparison::Greater,
-                    other => return Err(format!("a dependency compares by {other:?}")),
-                });
-            }
-            "pre" => before = matches!(&*value, "1" | "true"),
-            other => set_evr(&mut evr, other, &value)?,
-        }
-        Ok(())
-    })?;
-    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| xml.wrong("a dependency has no name"))?;
-    if name.len() > MAX_RELATION {
-        return Err(xml.wrong(format!("a dependency has more than {MAX_RELATION} bytes")));
-    }
-    let versions = match comparison {
-        Some(_) if evr.version.is_empty() => {
-            return Err(xml.wrong(format!("the dependency {name:?} compares with no version")));
-        }
-        Some(comparison) => Some((comparison, evr)),
-        None => None,
-    };
-    Ok(EntryOfList { dependency: Dependency { name, versions }, before })
-}
-
-fn boxed(text: Cow<'_, str>) -> Box<str> {
-    match text {
-        Cow::Borrowed(text) => text.into(),
-        Cow::Owned(text) => text.into_boxed_str(),
-    }
 }

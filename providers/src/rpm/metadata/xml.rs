@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 32;
 
 /// The longest tag, text or comment, in bytes. Descriptions of large advisories take some hundred
 /// thousand.
-const MAX_EVENT: usize = 8 * 1024 * 1024;
+const MAX_EVENT: usize = 2 * 1024 * 1024;
 
 /// Input that gives only so many bytes until it is told that it may go on.
 struct Metered<R> {
