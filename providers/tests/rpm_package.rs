@@ -308,7 +308,7 @@ fn the_list_is_the_one_that_rpm_reads() {
     let format = "[%{FILENAMES}|%{FILEMODES:octal}|%{FILESIZES}|%{FILEMTIMES}|%{FILEDIGESTS}|%{FILELINKTOS}|\
                   %{FILEUSERNAME}|%{FILEGROUPNAME}|%{FILERDEVS}|%{FILEFLAGS}|%{FILEVERIFYFLAGS}|%{FILECAPS}\\n]";
     let theirs = text(&run(Command::new("rpm").args(["-qp", "--nosignature", "--qf", format]).arg(package)));
-    let files = Payload::files(&accepted(package), &Aliases::merged_usr()).unwrap();
+    let files = Payload::list(&accepted(package), &Aliases::merged_usr()).unwrap();
     let mine: String = files
         .iter()
         .map(|file| {
@@ -377,6 +377,52 @@ fn tags_are_those_that_rpm_reads() {
         layers::Sha256::of(&[&[0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0], header.raw()].concat()).to_hex()
     });
     assert_eq!(query("%{SIGMD5}"), hex::encode(package.signature_header().bin(tag::signature::MD5).unwrap()));
+}
+
+/// Another reader finds the same values under the same tags.
+#[test]
+fn values_are_those_that_the_rpm_crate_reads() {
+    if !tools(NEEDED) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let [package] = &build(scratch.path(), &spec("corner", "Epoch: 4", INSTALL, FILES), &[])[..] else { panic!() };
+    let theirs = rpm::PackageMetadata::open(package).unwrap();
+    let package = accepted(package);
+    let number = |count: usize| u32::try_from(count).unwrap();
+    let big = |bytes: Vec<Vec<u8>>| bytes.concat();
+    let text = |text: String| [text.into_bytes(), vec![0]].concat();
+    for (ours, theirs) in [
+        (package.header(), theirs.header.get_all_entries().unwrap()),
+        (package.signature_header(), theirs.signature.get_all_entries().unwrap()),
+    ] {
+        use rpm::IndexData::*;
+        let mut found = Vec::new();
+        for (tag, data) in theirs {
+            let (kind, count, bytes) = match data {
+                Null => (0, 0, Vec::new()),
+                Char(bytes) => (1, number(bytes.len()), bytes),
+                Int8(bytes) => (2, number(bytes.len()), bytes),
+                Int16(all) => (3, number(all.len()), big(all.iter().map(|one| one.to_be_bytes().into()).collect())),
+                Int32(all) => (4, number(all.len()), big(all.iter().map(|one| one.to_be_bytes().into()).collect())),
+                Int64(all) => (5, number(all.len()), big(all.iter().map(|one| one.to_be_bytes().into()).collect())),
+                StringTag(one) => (6, 1, text(one)),
+                Bin(bytes) => (7, number(bytes.len()), bytes),
+                StringArray(all) => (8, number(all.len()), big(all.into_iter().map(text).collect())),
+                I18NString(all) => (9, number(all.len()), big(all.into_iter().map(text).collect())),
+            };
+            found.push((tag, kind, count, bytes));
+        }
+        // The region's own entry.
+        found.retain(|(tag, ..)| *tag > 99);
+        found.sort();
+        let mine: Vec<_> = ours
+            .tags()
+            .map(|(tag, kind, count)| (tag.0, kind.number(), number(count), ours.value(tag).unwrap().1.to_vec()))
+            .collect();
+        assert!(mine.len() > 4);
+        assert_eq!(mine, found);
+    }
 }
 
 const SCRIPTS: &str = r#"

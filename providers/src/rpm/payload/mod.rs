@@ -46,7 +46,7 @@ impl Payload {
     ///
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Path`] for a list that is damaged or hostile.
-    pub fn files(package: &Verified, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
+    pub fn list(package: &Verified, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
         Ok(List::read(package.header(), aliases, package.failure())?.files)
     }
 }
