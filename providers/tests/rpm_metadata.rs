@@ -139,10 +139,34 @@ fn real_metadata_and_headers_agree() {
     assert_eq!((count("rpmlib"), count("/usr/bin/own"), count("libc.so.6")), (0, 0, 1));
     assert!(described.requires.len() > 8 && described.files.len() == 2);
     // And it ends where it has to.
-    let mut lying = described.clone();
-    lying.requires.retain(|needed| !format!("{needed:?}").contains("shadow"));
-    assert!(package.matches(&lying).is_err());
-    let mut lying = described;
-    lying.requires.retain(|needed| !format!("{needed:?}").contains("libc.so.6"));
-    assert!(package.matches(&lying).is_err());
+    let refused = |what: &str, change: &dyn Fn(&mut Package)| {
+        let mut lying = described.clone();
+        change(&mut lying);
+        let error = package.matches(&lying).expect_err(what);
+        assert!(error.to_string().contains("metadata"), "{what}: {error}");
+    };
+    refused("name", &|lying| lying.name = "other".into());
+    refused("epoch", &|lying| lying.evr.epoch = Some(1));
+    refused("version", &|lying| lying.evr.version = "1.3".into());
+    refused("release", &|lying| lying.evr.release = Some("4".into()));
+    refused("architecture", &|lying| lying.architecture = "riscv64".into());
+    for name in ["shadow", "libc.so.6", "/bin/sh", "(d >="] {
+        refused(name, &|lying| lying.requires.retain(|needed| !format!("{needed:?}").contains(name)));
+    }
+    refused("no requirement", &|lying| lying.requires.clear());
+    refused("a requirement more", &|lying| {
+        let mut more = lying.requires[0].clone();
+        more.relation = Relation::Rich("(evil or worse)".into());
+        lying.requires.push(more);
+    });
+    refused("a capability less", &|lying| drop(lying.provides.pop()));
+    refused("a capability more", &|lying| lying.provides.push(Dependency { name: "glibc".into(), versions: None }));
+    refused("another version", &|lying| lying.provides.iter_mut().for_each(|provided| provided.versions = None));
+    refused("no conflict", &|lying| lying.conflicts.clear());
+    refused("no obsoletes", &|lying| lying.obsoletes.clear());
+    refused("no recommends", &|lying| lying.recommends.clear());
+    refused("no suggests", &|lying| lying.suggests.clear());
+    refused("no supplements", &|lying| lying.supplements.clear());
+    refused("no enhances", &|lying| lying.enhances.clear());
+    refused("a file", &|lying| lying.files.push("/usr/bin/sudo".into()));
 }

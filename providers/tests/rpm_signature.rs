@@ -45,9 +45,7 @@ fn supply() -> Option<&'static Supply> {
         }
         let scratch = tempfile::tempdir().unwrap();
         let install = "mkdir -p %{buildroot}/usr/bin\nseq 1 9999 > %{buildroot}/usr/bin/numbers";
-        let more = "Requires: bash >= 5\nRequires: /bin/sh\nRequires(pre): shadow\nConflicts: old < 2\nObsoletes: older\n\
-                    Recommends: (a if b)\nSuggests: s\nSupplements: t\nEnhances: u\nProvides: v = 3:1-1\nProvides: w";
-        let [package] = &build(scratch.path(), &spec("signed", more, install, "/usr/bin/numbers"), &[])[..] else {
+        let [package] = &build(scratch.path(), &spec("signed", "", install, "/usr/bin/numbers"), &[])[..] else {
             panic!()
         };
         let gpg = Gpg::new(&scratch.path().join("gpg"));
@@ -443,71 +441,4 @@ fn what_was_verified_is_what_is_extracted() {
     std::fs::remove_dir_all(&out).unwrap();
     std::fs::create_dir(&out).unwrap();
     assert!(extract(&package, &out, &Aliases::default()).is_err());
-}
-
-#[test]
-fn the_metadata_has_to_say_what_the_header_says() {
-    use providers::rpm::file::Statement;
-    use providers::rpm::{Dependency, Location, Package, Relation};
-    let Some(supply) = supply() else { return };
-    let package = verify(&supply.signed, &supply.keyring(&[&supply.rsa]), now()).unwrap();
-    let says = Statement::read(package.header());
-    let simple = |relations: &[Relation]| -> Vec<Dependency> {
-        let simple = relations.iter().map(|relation| match relation {
-            Relation::Simple(dependency) => dependency.clone(),
-            Relation::Rich(_) => panic!(),
-        });
-        simple.collect()
-    };
-    let described = Package {
-        name: says.name.clone(),
-        evr: providers::rpm::Evr { epoch: Some(0), ..says.evr.clone() },
-        architecture: says.architecture.clone(),
-        sha256: Sha256([0; 32]),
-        size: 0,
-        installed_size: says.installed_size,
-        build_time: says.build_time,
-        location: Location { path: "x.rpm".into(), base: None },
-        source: says.source.clone(),
-        provides: says.provides.clone(),
-        requires: says.requires.clone(),
-        conflicts: says.conflicts.clone(),
-        obsoletes: simple(&says.obsoletes),
-        recommends: says.recommends.clone(),
-        suggests: says.suggests.clone(),
-        supplements: says.supplements.clone(),
-        enhances: says.enhances.clone(),
-        files: vec!["/usr/bin/numbers".into()],
-    };
-    package.matches(&described).unwrap();
-    assert_eq!((described.requires.len(), described.conflicts.len(), described.recommends.len()), (3, 1, 1));
-    assert!(described.requires.iter().any(|needed| needed.before));
-    let refused = |what: &str, change: &dyn Fn(&mut Package)| {
-        let mut lying = described.clone();
-        change(&mut lying);
-        let error = package.matches(&lying).expect_err(what);
-        assert!(error.to_string().contains("metadata"), "{what}: {error}");
-    };
-    refused("name", &|lying| lying.name = "other".into());
-    refused("epoch", &|lying| lying.evr.epoch = Some(1));
-    refused("version", &|lying| lying.evr.version = "1.3".into());
-    refused("release", &|lying| lying.evr.release = Some("4".into()));
-    refused("architecture", &|lying| lying.architecture = "riscv64".into());
-    refused("a requirement less", &|lying| drop(lying.requires.pop()));
-    refused("no requirement", &|lying| lying.requires.clear());
-    refused("a requirement more", &|lying| {
-        let mut more = lying.requires[0].clone();
-        more.relation = Relation::Rich("(evil or worse)".into());
-        lying.requires.push(more);
-    });
-    refused("a capability less", &|lying| drop(lying.provides.pop()));
-    refused("a capability more", &|lying| lying.provides.push(Dependency { name: "glibc".into(), versions: None }));
-    refused("another version", &|lying| lying.provides.iter_mut().for_each(|provided| provided.versions = None));
-    refused("no conflict", &|lying| lying.conflicts.clear());
-    refused("no obsoletes", &|lying| lying.obsoletes.clear());
-    refused("no recommends", &|lying| lying.recommends.clear());
-    refused("no suggests", &|lying| lying.suggests.clear());
-    refused("no supplements", &|lying| lying.supplements.clear());
-    refused("no enhances", &|lying| lying.enhances.clear());
-    refused("a file", &|lying| lying.files.push("/usr/bin/sudo".into()));
 }
