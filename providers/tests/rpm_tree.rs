@@ -129,14 +129,22 @@ fn trees_are_those_that_rpm_installs() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let spec = spec("corner", "", CORNERS_INSTALL, CORNERS);
-    for payload in ["w1.zstdio", "w9.gzdio", "w2.xzdio", "w2.lzdio", "w9.bzdio", "w.ufdio"] {
+    // Every compressor, and every kind of digest of files (RFC 9580, section 9.5).
+    let payloads = ["w1.zstdio", "w9.gzdio", "w2.xzdio", "w2.lzdio", "w9.bzdio", "w.ufdio"];
+    for (payload, digest) in payloads.into_iter().zip(["8", "1", "10", "2", "9", "8"]) {
         let top = scratch.path().join(payload);
-        let [package] = &build(&top, &spec, &[("_binary_payload", payload)])[..] else { panic!() };
+        let [package] =
+            &build(&top, &spec, &[("_binary_payload", payload), ("_binary_filedigest_algorithm", digest)])[..]
+        else {
+            panic!()
+        };
         let (referee, made) = (top.join("root"), top.join("made"));
         prepare(&referee);
         install_by_rpm(&referee, package);
         std::fs::create_dir(&made).unwrap();
-        let found = extract(&accepted(package), &made, &Aliases::merged_usr()).unwrap();
+        let package = accepted(package);
+        assert_eq!(package.header().u32(tag::FILEDIGESTALGO).unwrap_or(1).to_string(), digest);
+        let found = extract(&package, &made, &Aliases::merged_usr()).unwrap();
         let mut theirs = installed(&referee);
         let mut mine = ours(&found, &referee.join("etc/passwd"), &referee.join("etc/group"));
         for path in ["bin", "sbin", "lib", "lib64", "etc/passwd", "etc/group", "usr/sbin", "usr/lib64"] {
