@@ -167,9 +167,10 @@ impl Gpg {
 
     /// A detached signature of bytes.
     pub fn sign(&self, key: &str, bytes: &[u8], more: &[&str]) -> Vec<u8> {
-        let file = self.home.join("to-sign");
-        std::fs::write(&file, bytes).unwrap();
-        run(self.command().args(more).args(["--local-user", key, "--output", "-", "--detach-sign"]).arg(&file)).stdout
+        let mut file = tempfile::NamedTempFile::new_in(&self.home).unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        let mut command = self.command();
+        run(command.args(more).args(["--local-user", key, "--output", "-", "--detach-sign"]).arg(file.path())).stdout
     }
 
     /// Signs packages in place.
