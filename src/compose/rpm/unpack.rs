@@ -71,7 +71,7 @@ pub fn unpack_one(
         && let Some(note) = Note::decode(&note)
         && let (Ok(header), Ok(signature)) = (Header::parse(&note.header), Header::parse_signature(&note.signature))
     {
-        let files = Payload::list(&header, file, aliases).to(&what)?;
+        let files = Payload::stated(&header, file, aliases).to(&what)?;
         return Ok(Unpacked { package: package.clone(), layer, note, header, signature, files });
     }
     let verified = verify(package, file, keys, cx.now)?;

@@ -35,8 +35,8 @@ pub struct Payload {
     pub entries: Vec<(TreePath, Entry)>,
     /// Names of owners, where they are not both `root`, by path in [`Payload::entries`].
     pub owners: BTreeMap<TreePath, Owner>,
-    /// Directories among the entries that the package does not have, or has only under an alias:
-    /// their metadata is made up and yields to any other package's.
+    /// Directories among the entries that the package does not have: their metadata is made up and
+    /// yields to any other package's.
     pub implied: BTreeSet<TreePath>,
     /// Every file of the package in the header's order, ghosts among them, with its literal path.
     pub files: Vec<PackagedFile>,
@@ -47,15 +47,16 @@ impl Payload {
     ///
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Path`] for a list that is damaged or hostile.
-    pub fn files(package: &Verified, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
-        Self::list(package.header(), package.path(), aliases)
+    pub fn list(package: &Verified, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
+        Self::stated(package.header(), package.path(), aliases)
     }
 
-    /// As [`Payload::files`], of a header that was verified earlier; `path` names the package in errors.
+    /// As [`Payload::list`], of the header of a package that was verified earlier; `path` names the
+    /// package in errors.
     ///
     /// # Errors
-    /// As [`Payload::files`].
-    pub fn list(header: &Header, path: &Path, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
+    /// As [`Payload::list`].
+    pub fn stated(header: &Header, path: &Path, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
         Ok(List::read(header, aliases, Failure { package: path })?.files)
     }
 }
