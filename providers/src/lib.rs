@@ -17,8 +17,10 @@ pub mod lock;
 pub mod mirror;
 pub mod repository;
 pub mod rpm;
+mod spelling;
 pub mod trust;
 pub mod unpack;
+pub mod unsolvable;
 
 pub use cache::CacheDir;
 pub use distro::{Architecture, Distro};

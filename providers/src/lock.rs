@@ -154,6 +154,11 @@ pub enum Why {
         /// The package that recommends it.
         by: String,
     },
+    /// It says itself that it belongs beside another package (rpm's Supplements).
+    Supplements {
+        /// The package that it belongs beside.
+        of: String,
+    },
 }
 
 impl fmt::Display for Why {
@@ -164,6 +169,7 @@ impl fmt::Display for Why {
             Self::Default => f.write_str("the default packages include it"),
             Self::Dependency { of, relation } => write!(f, "{of} depends on {relation}"),
             Self::Recommended { by } => write!(f, "{by} recommends it"),
+            Self::Supplements { of } => write!(f, "it supplements {of}"),
         }
     }
 }

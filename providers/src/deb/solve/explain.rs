@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::goal::Goal;
 use super::marking::{Dependency, dependencies};
 use super::universe::{NameId, PackageId, Universe};
-use super::unsolvable::{Problem, Unsolvable};
+use crate::unsolvable::{Problem, Unsolvable};
 
 /// Puts into words why a goal has no solution. `account` is the solver's own, for what is too
 /// entangled to be said in a sentence.

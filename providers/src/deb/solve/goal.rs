@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::universe::{NameId, PackageId, Priority, Universe};
-use super::unsolvable::{Problem, Unsolvable};
 use super::{Origin, Request, Variant};
 use crate::lock::Why;
-
-/// Most names that are offered for one that does not exist.
-const NEAR_MAX: usize = 3;
+use crate::spelling;
+use crate::unsolvable::{Problem, Unsolvable};
 
 /// A wish, found.
 #[derive(Clone, Debug)]
@@ -135,7 +133,7 @@ fn find(universe: &Universe, wish: &super::Wish) -> Result<PackageId, Problem> {
             let mut providers = universe.satisfiers(&target);
             providers.retain(|&id| universe.named(universe.name_of(id)).first() == Some(&id));
             match &providers[..] {
-                [] => Err(Problem::NotFound { near: near(universe, &name), name }),
+                [] => Err(Problem::NotFound { near: spelling::near(universe.package_names(), &name), name }),
                 [only] => Ok(*only),
                 providers => {
                     let mut providers: Vec<String> = providers.iter().map(|&id| universe.name(id).to_owned()).collect();
@@ -144,59 +142,5 @@ fn find(universe: &Universe, wish: &super::Wish) -> Result<PackageId, Problem> {
                 }
             }
         }
-    }
-}
-
-/// Names spelled nearly as one that does not exist.
-fn near(universe: &Universe, name: &str) -> Vec<String> {
-    let allowed = (name.len() / 4).clamp(1, 3);
-    let mut found: Vec<(usize, &str)> = universe
-        .package_names()
-        .filter(|known| known.len().abs_diff(name.len()) <= allowed)
-        .filter_map(|known| distance(name, known, allowed).map(|distance| (distance, known)))
-        .collect();
-    found.sort();
-    let Some(&(best, _)) = found.first() else { return Vec::new() };
-    found
-        .into_iter()
-        .filter(|(distance, _)| *distance == best)
-        .map(|(_, name)| name.to_owned())
-        .take(NEAR_MAX)
-        .collect()
-}
-
-/// How many letters must be changed, added, dropped or swapped with their neighbour (restricted
-/// Damerau-Levenshtein distance); `None` above a limit.
-fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let changed = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + changed);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        if row.iter().all(|&distance| distance > limit) {
-            return None;
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().filter(|&distance| distance <= limit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn swapped_letters_are_one_step() {
-        assert_eq!(distance("ngnix", "nginx", 3), Some(1));
-        assert_eq!(distance("nginx", "nginx", 3), Some(0));
-        assert_eq!(distance("abc", "", 2), None);
-        assert_eq!(distance("vim", "vi", 1), Some(1));
     }
 }

@@ -11,10 +11,9 @@ mod marking;
 mod reasons;
 mod sat;
 mod universe;
-mod unsolvable;
 
+pub use crate::unsolvable::{Problem, Unsolvable};
 pub use universe::{Index, Options, PackageId, RepositoryRef, Universe};
-pub use unsolvable::{Problem, Unsolvable};
 
 use crate::lock::Why;
 
