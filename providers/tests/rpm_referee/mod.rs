@@ -43,7 +43,9 @@ pub struct Workshop {
 
 impl Workshop {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        // rpm has each transaction written to the disk, which in memory costs nothing.
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { directory: directory.unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

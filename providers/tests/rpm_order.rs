@@ -1,0 +1,192 @@
+//! Our order of scripts against what real rpm runs, with packages whose scripts keep a log.
+
+mod rpm_referee;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use providers::rpm::database::Database;
+use providers::rpm::transaction::{Action, Package, coalesce_ldconfig, order};
+use rpm_referee::{Workshop, headers, run, tool};
+
+const SPEC: &str = include_str!("data/rpm-order.spec");
+
+/// A package of which several versions are installed at once, as of kernels.
+fn twin(version: &str) -> String {
+    let mut spec = format!(
+        "Name: twin\nVersion: {version}\nRelease: 1\nSummary: twin\nLicense: MIT\nBuildArch: noarch\n\
+         %description\ntwin\n%install\nmkdir -p %{{buildroot}}/files\ntouch %{{buildroot}}/files/twin{version}\n\
+         %files\n/files/twin{version}\n"
+    );
+    for (section, condition) in [
+        ("pretrans", ""),
+        ("pre", ""),
+        ("post", ""),
+        ("posttrans", ""),
+        ("triggerprein", "-- alpha"),
+        ("triggerin", "-- alpha, twin"),
+        ("filetriggerin", "-- /files"),
+        ("transfiletriggerin", "-- /files/"),
+    ] {
+        spec += &format!(
+            "%{section} {condition}\n\
+             echo \"twin{version}-{section} | $* | $(ls /files | tr '\\n' ' ')| $(tr '\\n' ' ')\" >> /log\n"
+        );
+    }
+    spec
+}
+
+/// A root in which scripts can run: a shell, the few tools that the scripts call, and an ldconfig
+/// that keeps the same log.
+fn root(workshop: &Workshop, name: &str) -> PathBuf {
+    let root = workshop.path(name);
+    for directory in ["bin", "sbin", "files", "var/tmp", "var/lib/rpm"] {
+        std::fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    std::fs::copy("/usr/bin/busybox", root.join("bin/busybox")).unwrap();
+    for tool in ["sh", "ls", "tr"] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(tool)).unwrap();
+    }
+    let ldconfig = root.join("sbin/ldconfig");
+    std::fs::write(&ldconfig, "#!/bin/sh\necho \"ldconfig with $# arguments | $(tr '\\n' ' ')\" >> /log\n").unwrap();
+    std::fs::set_permissions(&ldconfig, PermissionsExt::from_mode(0o755)).unwrap();
+    root
+}
+
+/// Whether the host's busybox runs in a root without libraries.
+fn ready() -> bool {
+    let tools = ["rpm", "rpmbuild", "busybox"].into_iter().all(tool);
+    let is_static = || {
+        let bytes = std::fs::read("/usr/bin/busybox").unwrap_or_default();
+        // The name of the loader is in every program that needs one.
+        !bytes.windows(7).any(|part| part == b"/ld-lin")
+    };
+    if tools && !is_static() {
+        assert!(std::env::var_os("CI").is_none(), "a static busybox is needed for this test");
+        println!("skipped: busybox is not static");
+        return false;
+    }
+    tools
+}
+
+/// What the scripts of the spec would log, were they run as our actions say.
+fn told(actions: &[Action], packages: &[&str], there: &[&str]) -> Vec<String> {
+    let mut there: Vec<&str> = there.to_vec();
+    there.sort();
+    let mut log = Vec::new();
+    for action in actions {
+        let run = match action {
+            Action::Lay { package } => {
+                there.push(packages[*package]);
+                there.sort();
+                continue;
+            }
+            Action::Script(run) => run,
+        };
+        let input = String::from_utf8(run.input.clone()).unwrap().replace('\n', " ");
+        let command = run.command("script");
+        if command[0] == "/sbin/ldconfig" {
+            log.push(format!("ldconfig with {} arguments | {input}", command.len() - 1));
+            continue;
+        }
+        let body = String::from_utf8(run.body.clone().unwrap().into_vec()).unwrap();
+        if body.contains("prefixes") {
+            let prefix = String::from_utf8(run.prefixes[0].to_vec()).unwrap();
+            log.push(format!("{} prefixes {prefix} {prefix}", run.package.split('-').next().unwrap()));
+        }
+        // The name is the word before the first bar.
+        let mark = body.split(" | ").next().unwrap().rsplit(['"', ' ']).next().unwrap();
+        let arguments: Vec<String> = run.arguments.iter().map(u32::to_string).collect();
+        let files: String = there.iter().map(|name| format!("{name} ")).collect();
+        log.push(format!("{mark} | {} | {files}| {input}", arguments.join(" ")));
+    }
+    log
+}
+
+/// The log that rpm's scripts wrote, which begins anew.
+fn logged(root: &Path) -> Vec<String> {
+    let log = std::fs::read_to_string(root.join("log")).unwrap();
+    std::fs::remove_file(root.join("log")).unwrap();
+    log.lines().map(str::to_owned).collect()
+}
+
+struct Referee {
+    workshop: Workshop,
+    built: BTreeMap<String, PathBuf>,
+}
+
+impl Referee {
+    fn new() -> Option<Self> {
+        ready().then(|| {
+            let workshop = Workshop::new();
+            let mut built: BTreeMap<String, PathBuf> = workshop.build("order", SPEC).into_iter().collect();
+            for version in ["1", "2"] {
+                let twin = workshop.build(&format!("twin{version}"), &twin(version)).remove(0).1;
+                built.insert(format!("twin{version}"), twin);
+            }
+            Self { workshop, built }
+        })
+    }
+
+    fn install(&self, root: &Path, names: &[&str]) -> Vec<String> {
+        let packages = names.iter().map(|name| &self.built[*name]);
+        let mut command = self.workshop.rpm(root);
+        run(command.args(["-i", "--nodeps", "--noorder", "--nosignature"]).args(packages));
+        logged(root)
+    }
+
+    fn packages(&self, names: &[&str]) -> Vec<Package> {
+        names.iter().map(|name| Package::read(&headers(&self.built[*name]).1).unwrap()).collect()
+    }
+
+    /// Installs groups of packages one after the other, and compares each.
+    fn compare(&self, name: &str, groups: &[&[&str]]) {
+        let root = root(&self.workshop, name);
+        let mut there: Vec<&str> = Vec::new();
+        for group in groups {
+            // What is there is read from rpm's own database.
+            let installed: Vec<Package> = match there.is_empty() {
+                true => Vec::new(),
+                false => {
+                    let database = Database::read(&root.join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+                    database.packages().map(|(_, header)| Package::read(header).unwrap()).collect()
+                }
+            };
+            let actions = order(&installed, &self.packages(group));
+            let ours = told(&actions, group, &there);
+            let theirs = self.install(&root, group);
+            assert_eq!(ours.join("\n"), theirs.join("\n"), "{name}: {group:?} after {there:?}");
+            there.extend(*group);
+        }
+    }
+}
+
+#[test]
+fn scripts_run_in_the_order_of_rpm() {
+    let Some(referee) = Referee::new() else { return };
+    referee.compare("at-once", &[&["alpha", "watch", "zeta", "late", "other"]]);
+    referee.compare("backwards", &[&["other", "late", "zeta", "watch", "alpha"]]);
+    referee.compare("one-by-one", &[&["late"], &["watch"], &["alpha"], &["other"], &["zeta"]]);
+    referee.compare("in-parts", &[&["alpha", "zeta"], &["late", "watch", "other"]]);
+    referee.compare("twins", &[&["twin1", "alpha", "twin2"]]);
+    referee.compare("twins-apart", &[&["alpha", "twin1"], &["twin2"]]);
+    referee.compare("in-other-parts", &[&["watch", "late"], &["other", "zeta", "alpha"]]);
+}
+
+#[test]
+fn another_order_is_noticed() {
+    let Some(referee) = Referee::new() else { return };
+    let names = ["alpha", "watch", "zeta"];
+    let root = root(&referee.workshop, "root");
+    let theirs = referee.install(&root, &names);
+    let mut actions = order(&[], &referee.packages(&names));
+    assert_eq!(told(&actions, &names, &[]), theirs);
+    assert_eq!(coalesce_ldconfig(actions.clone()), actions, "no ldconfig is here");
+    let scripts: Vec<usize> = (0..actions.len()).filter(|at| matches!(actions[*at], Action::Script(_))).collect();
+    for pair in scripts.windows(2) {
+        actions.swap(pair[0], pair[1]);
+        assert_ne!(told(&actions, &names, &[]), theirs);
+        actions.swap(pair[0], pair[1]);
+    }
+}
