@@ -31,25 +31,25 @@ fn twin(version: &str) -> String {
     ] {
         spec += &format!(
             "%{section} {condition}\n\
-             echo \"twin{version}-{section} | $* | $(ls /files | tr '\\n' ' ')| $(tr '\\n' ' ')\" >> /log\n"
+             input=; while read -r line; do input=\"$input$line \"; done; cd /files\n\
+             echo \"twin{version}-{section} | $* | $(echo *) | $input\" >> /log\n"
         );
     }
     spec
 }
 
-/// A root in which scripts can run: a shell, the few tools that the scripts call, and an ldconfig
-/// that keeps the same log.
+/// A root in which scripts can run: a shell, and an ldconfig that keeps the same log.
 fn root(workshop: &Workshop, name: &str) -> PathBuf {
     let root = workshop.path(name);
     for directory in ["bin", "sbin", "files", "var/tmp", "var/lib/rpm"] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
     }
     std::fs::copy("/usr/bin/busybox", root.join("bin/busybox")).unwrap();
-    for tool in ["sh", "ls", "tr"] {
-        std::os::unix::fs::symlink("busybox", root.join("bin").join(tool)).unwrap();
-    }
+    std::os::unix::fs::symlink("busybox", root.join("bin/sh")).unwrap();
     let ldconfig = root.join("sbin/ldconfig");
-    std::fs::write(&ldconfig, "#!/bin/sh\necho \"ldconfig with $# arguments | $(tr '\\n' ' ')\" >> /log\n").unwrap();
+    let script = "#!/bin/sh\ninput=; while read -r line; do input=\"$input$line \"; done\n\
+                  echo \"ldconfig with $# arguments | $input\" >> /log\n";
+    std::fs::write(&ldconfig, script).unwrap();
     std::fs::set_permissions(&ldconfig, PermissionsExt::from_mode(0o755)).unwrap();
     root
 }
@@ -98,8 +98,9 @@ fn told(actions: &[Action], packages: &[&str], there: &[&str]) -> Vec<String> {
         // The name is the word before the first bar.
         let mark = body.split(" | ").next().unwrap().rsplit(['"', ' ']).next().unwrap();
         let arguments: Vec<String> = run.arguments.iter().map(u32::to_string).collect();
-        let files: String = there.iter().map(|name| format!("{name} ")).collect();
-        log.push(format!("{mark} | {} | {files}| {input}", arguments.join(" ")));
+        // The shell leaves a pattern that meets nothing as it is.
+        let files = if there.is_empty() { "*".to_owned() } else { there.join(" ") };
+        log.push(format!("{mark} | {} | {files} | {input}", arguments.join(" ")));
     }
     log
 }
@@ -189,4 +190,32 @@ fn another_order_is_noticed() {
         assert_ne!(told(&actions, &names, &[]), theirs);
         actions.swap(pair[0], pair[1]);
     }
+}
+
+#[test]
+fn lua_finds_outside_of_rpm_what_it_finds_within() {
+    let (Some(referee), true) = (Referee::new(), tool("rpmlua")) else { return };
+    let names = ["watch", "alpha", "zeta"];
+    let root = root(&referee.workshop, "root");
+    let theirs = referee.install(&root, &names);
+    let mut scripts = 0;
+    for action in order(&[], &referee.packages(&names)) {
+        let Action::Script(run) = action else { continue };
+        let Some(lua) = run.lua() else { continue };
+        // The log is beside the script, and lists the host's files, which are not compared.
+        let source = String::from_utf8(lua).unwrap().replace("\"/log\"", "\"lua.log\"");
+        let (script, log) = (referee.workshop.path("script.lua"), referee.workshop.path("lua.log"));
+        std::fs::write(&script, source).unwrap();
+        let _ = std::fs::remove_file(&log);
+        rpm_referee::run(std::process::Command::new("rpmlua").arg(&script).current_dir(script.parent().unwrap()));
+        let ours = std::fs::read_to_string(&log).unwrap();
+        let parts = |line: &str| {
+            let parts: Vec<String> = line.split('|').map(|part| part.trim().to_owned()).collect();
+            [parts[0].clone(), parts[1].clone(), parts[3].clone()]
+        };
+        let ours = parts(ours.trim_end());
+        assert!(theirs.iter().any(|line| line.contains('|') && parts(line) == ours), "{ours:?} is not in {theirs:#?}");
+        scripts += 1;
+    }
+    assert_eq!(scripts, 7);
 }

@@ -17,6 +17,7 @@
 mod action;
 mod files;
 mod ldconfig;
+mod lua;
 mod package;
 mod plan;
 

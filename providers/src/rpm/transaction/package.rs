@@ -56,7 +56,8 @@ impl Package {
             return Err(malformed("it has no name"));
         }
         let epoch = header.u32(tag::EPOCH).map(|epoch| format!("{epoch}:")).unwrap_or_default();
-        let label = format!("{name}-{epoch}{}-{}.{}", text(tag::VERSION), text(tag::RELEASE), text(tag::ARCH));
+        let architecture = header.string(tag::ARCH).map(|name| format!(".{name}")).unwrap_or_default();
+        let label = format!("{name}-{epoch}{}-{}{architecture}", text(tag::VERSION), text(tag::RELEASE));
         let scripts = Scripts::read(header)?;
         let triggers = dependencies(header, tag::TRIGGERNAME, tag::TRIGGERVERSION, tag::TRIGGERFLAGS)
             .ok_or_else(|| malformed("its triggers have lists of unequal length"))?;
