@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use providers::rpm::database::Database;
-use providers::rpm::transaction::{Action, Package, coalesce_ldconfig, order};
+use providers::rpm::scripts::Phase;
+use providers::rpm::transaction::{Action, Kind, Package, Run, coalesce_ldconfig, order};
 use rpm_referee::{Workshop, headers, run, tool};
 
 const SPEC: &str = include_str!("data/rpm-order.spec");
@@ -218,4 +219,52 @@ fn lua_finds_outside_of_rpm_what_it_finds_within() {
         scripts += 1;
     }
     assert_eq!(scripts, 7);
+}
+
+/// A distribution of one's own: `RPM_PACKAGES=directory cargo test … -- --ignored`. Needs root, and
+/// runs what the packages bring along, without a network.
+#[test]
+#[ignore = "needs packages"]
+fn a_whole_distribution() {
+    let directory = std::env::var_os("RPM_PACKAGES").expect("RPM_PACKAGES names a directory of packages");
+    let mut packages: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    packages.retain(|path| path.extension().is_some_and(|suffix| suffix == "rpm"));
+    packages.sort();
+    let workshop = Workshop::new();
+    let root = workshop.path("root");
+    std::fs::create_dir_all(root.join("dev")).unwrap();
+    std::fs::write(root.join("dev/null"), "").unwrap();
+    let rpm = workshop.rpm(&root);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--net", "--pid", "--fork", "--mount"]).arg(rpm.get_program()).args(rpm.get_args());
+    command.envs(rpm.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(["-ivv", "--nodeps", "--force", "--nosignature"]).args(packages).stdin(std::process::Stdio::null());
+    let told = command.output().unwrap().stderr;
+    let told = String::from_utf8_lossy(&told);
+
+    // A package whose %pre failed is not there.
+    let database = Database::read(&root.join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+    let there: Vec<Package> = database.packages().map(|(_, header)| Package::read(header).unwrap()).collect();
+    let theirs: Vec<&str> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("D: %")?.split_once(": "))
+        .filter(|(_, what)| *what == "scriptlet start" || *what == "running <lua> scriptlet.")
+        .map(|(script, _)| script)
+        .filter(|script| there.iter().any(|package| script.ends_with(&format!("({})", package.label()))))
+        .collect();
+    let actions = order(&[], &there);
+    let name = |run: &Run| match run.kind {
+        Kind::Scriptlet(Phase::Pre) => format!("prein({})", run.package),
+        kind => format!("{}({})", &kind.to_string()[1..], run.package),
+    };
+    let ours: Vec<String> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Script(run) => Some(name(run)),
+            Action::Lay { .. } => None,
+        })
+        .collect();
+    let kept = coalesce_ldconfig(actions.clone()).len();
+    println!("{} packages, {} scripts, {} of them needless", there.len(), ours.len(), actions.len() - kept);
+    assert_eq!(ours, theirs);
 }
