@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use providers::rpm::database::Database;
 use providers::rpm::scripts::Phase;
-use providers::rpm::transaction::{Action, Kind, Package, Run, coalesce_ldconfig, order};
+use providers::rpm::transaction::{Action, Kind, Package, Rules, Run, coalesce_ldconfig, order};
 use rpm_referee::{Workshop, headers, run, tool};
 
 const SPEC: &str = include_str!("data/rpm-order.spec");
@@ -84,6 +84,7 @@ fn told(actions: &[Action], packages: &[&str], there: &[&str]) -> Vec<String> {
                 continue;
             }
             Action::Script(run) => run,
+            Action::MakeUsers { .. } => panic!("rpm 4.18 makes no users"),
         };
         let input = String::from_utf8(run.input.clone()).unwrap().replace('\n', " ");
         let command = run.command("script");
@@ -155,7 +156,7 @@ impl Referee {
                     database.packages().map(|(_, header)| Package::read(header).unwrap()).collect()
                 }
             };
-            let actions = order(&installed, &self.packages(group));
+            let actions = order(&installed, &self.packages(group), Rules::default());
             let ours = told(&actions, group, &there);
             let theirs = self.install(&root, group);
             assert_eq!(ours.join("\n"), theirs.join("\n"), "{name}: {group:?} after {there:?}");
@@ -182,7 +183,7 @@ fn another_order_is_noticed() {
     let names = ["alpha", "watch", "zeta"];
     let root = root(&referee.workshop, "root");
     let theirs = referee.install(&root, &names);
-    let mut actions = order(&[], &referee.packages(&names));
+    let mut actions = order(&[], &referee.packages(&names), Rules::default());
     assert_eq!(told(&actions, &names, &[]), theirs);
     assert_eq!(coalesce_ldconfig(actions.clone()), actions, "no ldconfig is here");
     let scripts: Vec<usize> = (0..actions.len()).filter(|at| matches!(actions[*at], Action::Script(_))).collect();
@@ -200,7 +201,7 @@ fn lua_finds_outside_of_rpm_what_it_finds_within() {
     let root = root(&referee.workshop, "root");
     let theirs = referee.install(&root, &names);
     let mut scripts = 0;
-    for action in order(&[], &referee.packages(&names)) {
+    for action in order(&[], &referee.packages(&names), Rules::default()) {
         let Action::Script(run) = action else { continue };
         let Some(lua) = run.lua() else { continue };
         // The log is beside the script, and lists the host's files, which are not compared.
@@ -252,7 +253,7 @@ fn a_whole_distribution() {
         .map(|(script, _)| script)
         .filter(|script| there.iter().any(|package| script.ends_with(&format!("({})", package.label()))))
         .collect();
-    let actions = order(&[], &there);
+    let actions = order(&[], &there, Rules::default());
     let name = |run: &Run| match run.kind {
         Kind::Scriptlet(Phase::Pre) => format!("prein({})", run.package),
         kind => format!("{}({})", &kind.to_string()[1..], run.package),
@@ -261,10 +262,33 @@ fn a_whole_distribution() {
         .iter()
         .filter_map(|action| match action {
             Action::Script(run) => Some(name(run)),
-            Action::Lay { .. } => None,
+            _ => None,
         })
         .collect();
     let kept = coalesce_ldconfig(actions.clone()).len();
     println!("{} packages, {} scripts, {} of them needless", there.len(), ours.len(), actions.len() - kept);
     assert_eq!(ours, theirs);
+}
+
+/// Capabilities as sysusers.prov of rpm 4.19 writes them (users_and_groups.md); its rpm is not here.
+#[test]
+fn users_are_made_before_files() {
+    if !tool("rpmbuild") {
+        return;
+    }
+    let workshop = Workshop::new();
+    let spec = "Name: dnsmasq\nVersion: 1\nRelease: 1\nSummary: users\nLicense: MIT\nBuildArch: noarch\n\
+        Provides: user(dnsmasq) = \
+        dSBkbnNtYXNxIC0gIkRuc21hc3EgREhDUCBhbmQgRE5TIHNlcnZlciIgL3Zhci9saWIvZG5zbWFzcQAA\n\
+        Provides: group(dnsmasq), user(plain), group(other) = ZyBvdGhlciA1\n\
+        %description\nusers\n%files\n%pre\ntrue\n";
+    let built = workshop.build("users", spec).remove(0).1;
+    let package = Package::read(&headers(&built).1).unwrap();
+    let actions = order(&[], std::slice::from_ref(&package), Rules { users: true });
+    let [Action::MakeUsers { package: 0, users }, Action::Script(_), Action::Lay { package: 0 }] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    let lines = "g other 5\nu dnsmasq - \"Dnsmasq DHCP and DNS server\" /var/lib/dnsmasq\n";
+    assert_eq!((users.file.as_deref(), String::from_utf8_lossy(&users.lines).as_ref()), (None, lines));
+    assert_eq!(order(&[], &[package], Rules::default()).len(), 2);
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::users::Users;
 use crate::rpm::scripts::{Event, Phase};
 
 /// What made a script run.
@@ -93,6 +94,14 @@ impl fmt::Display for Run {
 pub enum Action {
     /// Runs a script.
     Script(Run),
+    /// Makes users and groups, before the package's files are laid. rpm 4.19 does it by
+    /// `systemd-sysusers [--replace FILE] -`, and does not install the package when that fails.
+    MakeUsers {
+        /// Its place among the packages to install.
+        package: usize,
+        /// Which ones.
+        users: Users,
+    },
     /// Lays the files of a package, and enters it into the database.
     Lay {
         /// Its place among the packages to install.

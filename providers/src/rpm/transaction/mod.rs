@@ -2,8 +2,7 @@
 //! `rpmtsRun`, lib/psm.c `rpmPackageInstall`, lib/rpmtriggers.c): scriptlets, triggers between
 //! packages, and triggers on files, with their arguments and what they read.
 //!
-//! The order is that of rpm 4.18 (4.19 adds the making of users from Provides before `%pre`).
-//! Packages are only added: nothing is upgraded, obsoleted or erased.
+//! The order is that of rpm 4.18, and with [`Rules`] of 4.19. Packages are only added: nothing is upgraded, obsoleted or erased.
 //!
 //! Some of it surprises, and is as rpm does it:
 //! - File triggers without a stated priority run *before* `%post`, since their default (1,000,000)
@@ -20,11 +19,13 @@ mod ldconfig;
 mod lua;
 mod package;
 mod plan;
+mod users;
 
 pub use action::{Action, Kind, Run};
 pub use ldconfig::coalesce_ldconfig;
 pub use package::Package;
-pub use plan::order;
+pub use plan::{Rules, order};
+pub use users::Users;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! What the order needs to know of a package.
 
+use super::users::{self, Users};
 use crate::rpm::header::{Header, Malformed, Tag, tag};
 use crate::rpm::scripts::{Event, FileTrigger, Scripts};
 use crate::rpm::{Comparison, Dependency, Evr};
@@ -41,6 +42,7 @@ pub struct Package {
     /// Directories that its files are in, with a slash at their end.
     pub(super) directories: Vec<Vec<u8>>,
     pub(super) prefixes: Vec<Box<[u8]>>,
+    pub(super) users: Vec<Users>,
 }
 
 impl Package {
@@ -75,7 +77,9 @@ impl Package {
         let directories: Vec<Vec<u8>> =
             header.string_list(tag::DIRNAMES).into_iter().flatten().map(<[u8]>::to_vec).collect();
         let files = files(header, &directories).ok_or_else(|| malformed("its files have lists of unequal length"))?;
-        Ok(Self { name, label: label.into(), scripts, conditions, provides, files, directories, prefixes })
+        let users = users::read(header, |at| files.get(at).map(|file| file.path.clone()));
+        let label = label.into();
+        Ok(Self { name, label, scripts, conditions, provides, files, directories, prefixes, users })
     }
 
     /// The package's name.

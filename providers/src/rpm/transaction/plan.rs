@@ -11,14 +11,25 @@ use crate::rpm::scripts::{Event, FileTrigger, Phase, Program};
 /// lib/rpmtriggers.c, `TRIGGER_PRIORITY_BOUND`).
 const EARLY: u32 = 10_000;
 
+/// In what one rpm's order differs from another's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// Whether users and groups that a package provides are made before its files are laid: rpm 4.19
+    /// and later do, where `%__systemd_sysusers` is set.
+    pub users: bool,
+}
+
 /// All that rpm does to install packages, in order, beside those that are installed already (in the
 /// order of their installation). The packages are laid in the order in which they are given.
-pub fn order(installed: &[Package], new: &[Package]) -> Vec<Action> {
+pub fn order(installed: &[Package], new: &[Package], rules: Rules) -> Vec<Action> {
     let mut plan = Plan { before: installed.len(), there: installed.iter().collect(), actions: Vec::new() };
     for package in new {
         plan.scriptlet(package, Phase::PreTrans, plan.count(&package.name).saturating_add(1));
     }
     for ((place, package), is_laid) in new.iter().enumerate().zip(files::laid(new)) {
+        for users in package.users.iter().filter(|_| rules.users) {
+            plan.actions.push(Action::MakeUsers { package: place, users: users.clone() });
+        }
         plan.install(package, place, &is_laid);
     }
     for package in new {
