@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use providers::rpm::Header;
 use providers::rpm::database::{Database, Installed};
+use providers::rpm::header::tag;
+use providers::rpm::transaction::Package;
 use rpm_referee::{EPOCH, Workshop, headers, is_root, run, text, tool};
 use rusqlite::types::Value;
 
@@ -40,7 +42,7 @@ fn ours(packages: &[PathBuf]) -> Database {
 fn theirs(workshop: &Workshop, root: &Path, packages: &[PathBuf], how: &[&str]) -> PathBuf {
     std::fs::create_dir_all(root).unwrap();
     let mut command = workshop.rpm(root);
-    command.args(["--define", "_transaction_color 3", "-U", "--nodeps", "--noorder", "--nosignature"]).args(how);
+    command.args(["--define", "_transaction_color 3", "-i", "--nodeps", "--noorder", "--nosignature"]).args(how);
     run(command.args(packages));
     root.join("var/lib/rpm/rpmdb.sqlite")
 }
@@ -105,6 +107,58 @@ fn every_row_is_the_one_that_rpm_writes() {
     connection.execute("UPDATE Basenames SET idx = idx + 1 WHERE key = 'README'", []).unwrap();
     drop(connection);
     assert_eq!(differing(&again, &theirs), ["rows of Basenames"]);
+}
+
+#[test]
+fn keys_that_rpm_imported_are_kept() {
+    let workshop = Workshop::new();
+    let Some(packages) = packages(&workshop) else { return };
+    let root = workshop.path("root");
+    let theirs = theirs(&workshop, &root, &packages, &["--justdb"]);
+    for algorithm in ["ed25519", "rsa2048"] {
+        run(workshop.within("rpmkeys", &root).arg("--import").arg(workshop.key(algorithm)));
+    }
+    let database = Database::read(&theirs).unwrap();
+    let names: Vec<&str> = database.packages().skip(9).filter_map(|(_, header)| header.string(tag::NAME)).collect();
+    assert_eq!(names, ["gpg-pubkey", "gpg-pubkey"]);
+    for (_, header) in database.packages() {
+        Package::read(header).unwrap();
+    }
+    let path = workshop.path("rpmdb.sqlite");
+    database.write(&path).unwrap();
+    assert_eq!(differing(&path, &theirs), Vec::<String>::new());
+}
+
+/// A distribution of one's own: `RPM_PACKAGES=directory cargo test … -- --ignored --nocapture`.
+#[test]
+#[ignore = "needs packages"]
+fn a_whole_distribution() {
+    let directory = std::env::var_os("RPM_PACKAGES").expect("RPM_PACKAGES names a directory of packages");
+    let mut packages: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    packages.retain(|path| path.extension().is_some_and(|suffix| suffix == "rpm"));
+    packages.sort();
+    let workshop = Workshop::new();
+    let began = std::time::Instant::now();
+    let theirs = theirs(&workshop, &workshop.path("theirs"), &packages, &["--justdb", "--force"]);
+    println!("rpm --justdb of {} packages: {:?}", packages.len(), began.elapsed());
+    // Some obsolete others, which rpm then leaves out.
+    let chosen = Database::read(&theirs).unwrap();
+    let digest = |header: &Header| header.string(tag::SHA1HEADER).map(str::to_owned);
+    packages.retain(|package| {
+        let own = digest(&headers(package).0);
+        chosen.packages().any(|(_, header)| digest(header) == own)
+    });
+    let ours = ours(&packages);
+    let path = workshop.path("rpmdb.sqlite");
+    let began = std::time::Instant::now();
+    ours.write(&path).unwrap();
+    println!("written: {:?}, {} bytes", began.elapsed(), std::fs::metadata(&path).unwrap().len());
+    let began = std::time::Instant::now();
+    assert_eq!(Database::read(&path).unwrap(), ours);
+    println!("read: {:?}", began.elapsed());
+    let files: usize = ours.packages().map(|(_, header)| header.count(tag::BASENAMES)).sum();
+    println!("{files} files; rpm's has {} bytes", std::fs::metadata(&theirs).unwrap().len());
+    assert_eq!(differing(&path, &theirs), Vec::<String>::new());
 }
 
 /// What rpm tells of a database.

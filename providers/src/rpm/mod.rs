@@ -14,6 +14,7 @@ pub mod rich;
 pub mod scripts;
 pub mod signature;
 pub mod solve;
+pub mod transaction;
 pub mod version;
 
 pub use dependency::{Comparison, Dependency, Relation, SyntaxError};

@@ -237,7 +237,7 @@ impl Scripts {
     /// Reads them from a package's main header.
     ///
     /// # Errors
-    /// Lists of unequal length, conditions of no script, scripts without conditions.
+    /// Lists of unequal length, conditions of no script.
     pub fn read(header: &Header) -> Result<Self, Malformed> {
         let scriptlets = Phase::ALL.iter().filter_map(|&(phase, script, program, flags)| {
             let script = header.string_bytes(script);
@@ -324,7 +324,9 @@ fn read_triggers(header: &Header, tags: &Tags) -> Result<Vec<Raw>, Malformed> {
         let program = programs.next().map(text).into_iter().collect();
         let body = bodies.next().filter(|body| !body.is_empty());
         let program = Program::new(program, body, flags.next().unwrap_or(0));
-        let event = found.first().and_then(|(_, event)| *event);
+        // rpmbuild drops a condition that the package states twice, and leaves the script, which then
+        // never runs.
+        let event = found.first().map_or(Some(Event::In), |(_, event)| *event);
         let event = event.filter(|event| found.iter().all(|(_, other)| *other == Some(*event)));
         let event = event.ok_or_else(|| Malformed { reason: "it has a trigger for no event".into() })?;
         let conditions = found.into_iter().map(|(condition, _)| condition).collect();

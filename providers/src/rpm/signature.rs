@@ -141,7 +141,7 @@ struct Signers {
 }
 
 /// Base64 (RFC 4648, section 4), with or without line ends; `None` for anything else.
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() > ENCODED_BYTES_MAX {
         return None;
     }

@@ -43,7 +43,9 @@ pub struct Workshop {
 
 impl Workshop {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        // rpm has each transaction written to the disk, which in memory costs nothing.
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { directory: directory.unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -110,17 +112,32 @@ impl Workshop {
             .arg(package));
     }
 
+    /// The public key of an algorithm that signed.
+    pub fn key(&self, algorithm: &str) -> PathBuf {
+        let path = self.path(&format!("{algorithm}.asc"));
+        run(self.command("gpg").args(["--batch", "--export", "--armor", "--output"]).arg(&path).arg(algorithm));
+        path
+    }
+
     /// An rpm that keeps to a root. Without privileges it is its own root in a user namespace.
     pub fn rpm(&self, root: &Path) -> Command {
+        let mut command = self.within("rpm", root);
+        // Debian's rpm is not meant to install packages.
+        command.arg("--force-debian");
+        command
+    }
+
+    /// Another of rpm's programs, in a root likewise.
+    pub fn within(&self, program: &str, root: &Path) -> Command {
         let mut command = match is_root() {
-            true => self.command("rpm"),
+            true => self.command(program),
             false => {
                 let mut command = self.command("unshare");
-                command.args(["--map-root-user", "rpm"]);
+                command.args(["--map-root-user", program]);
                 command
             }
         };
-        command.arg("--root").arg(root).args(["--force-debian", "--define", "_dbpath /var/lib/rpm"]);
+        command.arg("--root").arg(root).args(["--define", "_dbpath /var/lib/rpm"]);
         command
     }
 }
