@@ -69,7 +69,7 @@ fn note(universe: &Universe, relations: &[Relation], wanted: &mut [bool], wanted
                     wanted[id.at()] = true;
                 }
             }
-            term => wanted_if.extend(clauses(universe, term, true, None)),
+            term => wanted_if.extend(clauses(universe, term, true)),
         }
     }
 }

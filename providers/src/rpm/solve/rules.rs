@@ -59,7 +59,7 @@ impl Rules {
     fn add(&mut self, universe: &Universe, id: PackageId, recommends: bool, stack: &mut Vec<PackageId>) {
         let package = universe.package(id);
         for requirement in &package.requires {
-            for clause in clauses(universe, universe.term(&requirement.relation), true, None) {
+            for clause in clauses(universe, universe.term(&requirement.relation), true) {
                 stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
                 self.push(id, clause);
             }
@@ -71,7 +71,7 @@ impl Rules {
         }
         if recommends {
             for relation in &package.recommends {
-                for clause in clauses(universe, universe.term(relation), true, None) {
+                for clause in clauses(universe, universe.term(relation), true) {
                     stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
                 }
             }
@@ -93,7 +93,9 @@ pub(super) fn exclusions(universe: &Universe, id: PackageId) -> impl Iterator<It
     let package = universe.package(id);
     let conflicts = package.conflicts.iter().flat_map(move |relation: &Relation| {
         let term: Term<'_> = universe.term(relation);
-        clauses(universe, term, false, Some(id)).into_iter().map(move |clause| (relation.to_string(), clause))
+        let clauses = clauses(universe, term, false).into_iter();
+        // A package that conflicts with what it provides itself does not exclude itself.
+        clauses.filter(move |clause| **clause != [Literal::absent(id)]).map(move |clause| (relation.to_string(), clause))
     });
     let obsoletes =
         universe.obsoleted_by(id).map(|(obsolete, other)| (obsolete.to_string(), vec![Literal::absent(other)]));
