@@ -95,7 +95,9 @@ pub(super) fn exclusions(universe: &Universe, id: PackageId) -> impl Iterator<It
         let term: Term<'_> = universe.term(relation);
         let clauses = clauses(universe, term, false).into_iter();
         // A package that conflicts with what it provides itself does not exclude itself.
-        clauses.filter(move |clause| **clause != [Literal::absent(id)]).map(move |clause| (relation.to_string(), clause))
+        clauses
+            .filter(move |clause| **clause != [Literal::absent(id)])
+            .map(move |clause| (relation.to_string(), clause))
     });
     let obsoletes =
         universe.obsoleted_by(id).map(|(obsolete, other)| (obsolete.to_string(), vec![Literal::absent(other)]));

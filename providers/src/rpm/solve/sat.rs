@@ -1,5 +1,5 @@
-//! The SAT solver behind a narrow door: for requests on which the search gives up, and for an
-//! account of why there is no solution. It gets the clauses as they are.
+//! The SAT solver behind a narrow door: for requests on which the search gives up. It gets the
+//! clauses as they are.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -16,13 +16,12 @@ use super::formula::Literal;
 use super::rules::Rules;
 use super::universe::{NameId, PackageId, Universe};
 
-/// Longest account of a conflict that is kept, in characters: the solver's can fill pages.
-const ACCOUNT_MAX: usize = 2000;
+/// Most rounds of propagation before the solver is stopped: a few seconds.
+const ROUNDS_MAX: u64 = 100_000;
 
-/// Most rounds of propagation before the solver is stopped: some seconds.
-const ROUNDS_MAX: u64 = 500_000;
-
-/// Finds packages that fulfil the rules, or the solver's account of why there are none.
+/// Finds packages that fulfil the rules, or says that there are none. The solver's own account of
+/// that is not asked for: writing it panics for some conflicts with conditions (resolvo 0.12.2,
+/// an assertion in `Conflict::graph`).
 pub(super) fn solve(universe: &Universe, rules: &Rules) -> Result<Vec<PackageId>, String> {
     let mut clauses: BTreeMap<PackageId, Vec<&[Literal]>> = BTreeMap::new();
     for clause in &rules.packages {
@@ -44,11 +43,8 @@ pub(super) fn solve(universe: &Universe, rules: &Rules) -> Result<Vec<PackageId>
     let mut solver = Solver::new(problem);
     match solver.solve(request) {
         Ok(found) => Ok(found.into_iter().map(package).collect()),
-        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
-            let account = conflict.display_user_friendly(&solver).to_string();
-            Err(account.trim().chars().take(ACCOUNT_MAX).collect())
-        }
-        Err(UnsolvableOrCancelled::Cancelled(_)) => Err("the solver found neither a set nor a reason in time".into()),
+        Err(UnsolvableOrCancelled::Unsolvable(_)) => Err("the reasons are too many to be told".into()),
+        Err(UnsolvableOrCancelled::Cancelled(_)) => Err("none was found in reasonable time".into()),
     }
 }
 

@@ -4,6 +4,8 @@
 //! that the packages found are those that dnf finds: wishes first, then what packages need, then
 //! what they recommend; last, choices that turned out not to be needed are made again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::formula::Literal;
 use super::policy::Weak;
 use super::rules::Rules;
@@ -11,15 +13,33 @@ use super::universe::{PackageId, Universe};
 
 /// Most conflicts of one search before the SAT solver proper takes over. Real requests have none
 /// or a few.
-const CONFLICTS_MAX: usize = 20_000;
+const CONFLICTS_MAX: usize = 5_000;
 
 /// Why a search ended without packages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
     /// There is no solution.
-    Contradiction,
+    Contradiction(Core),
     /// It was looked for long enough.
     Budget,
+}
+
+/// What contradicts itself, enough of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Core {
+    /// Clauses, by their place among those of packages, with those of wishes after them.
+    pub clauses: BTreeSet<usize>,
+    /// Packages that must not be there.
+    pub forbidden: BTreeSet<PackageId>,
+    /// Packages of which there are other versions.
+    pub same_name: BTreeSet<PackageId>,
+}
+
+/// A clause that became false.
+struct Conflict {
+    literals: Vec<Literal>,
+    /// The clause; none where two packages have the same name.
+    clause: Option<usize>,
 }
 
 /// What made a literal true.
@@ -62,6 +82,8 @@ pub(super) struct Search<'u> {
     starts: Vec<usize>,
     head: usize,
     conflicts: usize,
+    /// What each learnt clause was learnt from.
+    learnt: BTreeMap<usize, Core>,
     pub branches: Vec<Branch>,
     pub weak: Weak,
 }
@@ -82,43 +104,37 @@ impl<'u> Search<'u> {
             starts: vec![0],
             head: 0,
             conflicts: 0,
+            learnt: BTreeMap::new(),
             branches: Vec::new(),
             weak: Weak::new(universe.len()),
         };
         for &package in &rules.forbidden {
-            search.assert(Literal::absent(package))?;
+            search.enqueue(Literal::absent(package), Reason::Decision);
         }
         for clause in rules.packages.iter().chain(&rules.wishes) {
+            let at = search.attach(clause.clone());
             match clause[..] {
-                [] => return Err(Stop::Contradiction),
-                [only] => {
-                    search.clauses.push(clause.clone());
-                    search.assert(only)?;
-                }
-                _ => {
-                    search.attach(clause.clone());
-                }
+                [] => return Err(search.contradiction(Conflict { literals: Vec::new(), clause: Some(at) })),
+                [only] => match search.value(only) {
+                    Some(true) => {}
+                    Some(false) => {
+                        return Err(search.contradiction(Conflict { literals: vec![only], clause: Some(at) }));
+                    }
+                    None => search.enqueue(only, Reason::Clause(at)),
+                },
+                _ => {}
             }
         }
         search.settle()?;
         Ok(search)
     }
 
-    fn assert(&mut self, literal: Literal) -> Result<(), Stop> {
-        match self.value(literal) {
-            Some(true) => Ok(()),
-            Some(false) => Err(Stop::Contradiction),
-            None => {
-                self.enqueue(literal, Reason::Decision);
-                Ok(())
-            }
-        }
-    }
-
     fn attach(&mut self, clause: Vec<Literal>) -> usize {
         let at = self.clauses.len();
-        for &literal in clause.iter().take(2) {
-            self.watches[place(literal)].push(at);
+        if clause.len() > 1 {
+            for &literal in clause.iter().take(2) {
+                self.watches[place(literal)].push(at);
+            }
         }
         if clause.iter().filter(|literal| literal.wanted).nth(1).is_some() {
             self.open.push(at);
@@ -183,12 +199,13 @@ impl<'u> Search<'u> {
         while let Some(conflict) = self.propagate() {
             self.conflicts += 1;
             if self.level() == 1 {
-                return Err(Stop::Contradiction);
+                return Err(self.contradiction(conflict));
             }
             if self.conflicts > CONFLICTS_MAX {
                 return Err(Stop::Budget);
             }
-            let (asserting, rest) = self.analyze(conflict).ok_or(Stop::Contradiction)?;
+            // A conflict above the first level hangs on that level's decision.
+            let (asserting, rest, core) = self.analyze(conflict).ok_or(Stop::Budget)?;
             let level = |literal: &Literal| {
                 usize::try_from(self.levels[literal.package.at()].unsigned_abs()).unwrap_or(usize::MAX)
             };
@@ -202,17 +219,15 @@ impl<'u> Search<'u> {
             {
                 clause.swap(1, highest);
             }
-            let reason = match clause.len() {
-                1 => Reason::Decision,
-                _ => Reason::Clause(self.attach(clause)),
-            };
-            self.enqueue(asserting, reason);
+            let at = self.attach(clause);
+            self.learnt.insert(at, core);
+            self.enqueue(asserting, Reason::Clause(at));
         }
         Ok(())
     }
 
-    /// Follows what was decided; the literals of a clause that became false, if one did.
-    fn propagate(&mut self) -> Option<Vec<Literal>> {
+    /// Follows what was decided; the clause that became false, if one did.
+    fn propagate(&mut self) -> Option<Conflict> {
         while let Some(&literal) = self.trail.get(self.head) {
             self.head += 1;
             if literal.wanted {
@@ -221,7 +236,10 @@ impl<'u> Search<'u> {
                         continue;
                     }
                     match self.decided(other) {
-                        Some(true) => return Some(vec![literal.not(), Literal::absent(other)]),
+                        Some(true) => {
+                            let literals = vec![literal.not(), Literal::absent(other)];
+                            return Some(Conflict { literals, clause: None });
+                        }
                         Some(false) => {}
                         None => self.enqueue(Literal::absent(other), Reason::SameName(literal.package)),
                     }
@@ -237,7 +255,7 @@ impl<'u> Search<'u> {
                     Visit::Kept => kept.push(at),
                     Visit::Conflict => {
                         kept.extend(watching.iter().skip(seen).copied());
-                        conflict = Some(self.clauses[at].clone());
+                        conflict = Some(Conflict { literals: self.clauses[at].clone(), clause: Some(at) });
                         break;
                     }
                 }
@@ -277,22 +295,24 @@ impl<'u> Search<'u> {
     }
 
     /// From a conflict to the first decision that it implies (first unique implication point): a
-    /// literal that must hold, and those that were false all along.
-    fn analyze(&self, conflict: Vec<Literal>) -> Option<(Literal, Vec<Literal>)> {
+    /// literal that must hold, those that were false all along, and what that was learnt from.
+    fn analyze(&self, conflict: Conflict) -> Option<(Literal, Vec<Literal>, Core)> {
         let level = i64::try_from(self.level()).unwrap_or(i64::MAX);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut core = Core::default();
+        let mut settled: Vec<PackageId> = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut rest = Vec::new();
         let mut pending = 0usize;
         let mut at = self.trail.len();
-        let mut literals = conflict;
-        loop {
+        self.note(&conflict, &mut core);
+        let mut literals = conflict.literals;
+        let asserting = loop {
             for literal in literals {
-                let decided = self.levels[literal.package.at()];
                 if self.value(literal) != Some(false) || !seen.insert(literal.package) {
                     continue;
                 }
-                match decided.abs() {
-                    1 => {}
+                match self.levels[literal.package.at()].abs() {
+                    1 => settled.push(literal.package),
                     decided if decided == level => pending += 1,
                     _ => rest.push(literal),
                 }
@@ -306,14 +326,72 @@ impl<'u> Search<'u> {
             };
             pending = pending.checked_sub(1)?;
             if pending == 0 {
-                return Some((literal.not(), rest));
+                break literal.not();
             }
-            literals = match self.reasons[literal.package.at()] {
-                Reason::Decision => Vec::new(),
-                Reason::Clause(at) => self.clauses[at].clone(),
-                Reason::SameName(other) => vec![Literal::absent(other)],
+            literals = match self.because(literal.package) {
+                Some(because) => {
+                    self.note(&because, &mut core);
+                    because.literals
+                }
+                None => Vec::new(),
             };
+        };
+        self.trace(settled, &mut core);
+        Some((asserting, rest, core))
+    }
+
+    /// The clause that decided on a package.
+    fn because(&self, package: PackageId) -> Option<Conflict> {
+        match self.reasons[package.at()] {
+            Reason::Decision => None,
+            Reason::Clause(at) => Some(Conflict { literals: self.clauses[at].clone(), clause: Some(at) }),
+            Reason::SameName(other) => {
+                Some(Conflict { literals: vec![Literal::absent(other), Literal::absent(package)], clause: None })
+            }
         }
+    }
+
+    fn note(&self, conflict: &Conflict, core: &mut Core) {
+        match conflict.clause {
+            None => core.same_name.extend(conflict.literals.iter().map(|literal| literal.package)),
+            Some(at) => match self.learnt.get(&at) {
+                None => {
+                    core.clauses.insert(at);
+                }
+                Some(from) => {
+                    core.clauses.extend(&from.clauses);
+                    core.forbidden.extend(&from.forbidden);
+                    core.same_name.extend(&from.same_name);
+                }
+            },
+        }
+    }
+
+    /// Adds all that led to decisions of the first level.
+    fn trace(&self, packages: Vec<PackageId>, core: &mut Core) {
+        let mut stack = packages;
+        let mut seen = BTreeSet::new();
+        while let Some(package) = stack.pop() {
+            if !seen.insert(package) || self.decided(package).is_none() {
+                continue;
+            }
+            match self.because(package) {
+                Some(because) => {
+                    self.note(&because, core);
+                    stack.extend(because.literals.into_iter().map(|literal| literal.package));
+                }
+                None => {
+                    core.forbidden.insert(package);
+                }
+            }
+        }
+    }
+
+    fn contradiction(&self, conflict: Conflict) -> Stop {
+        let mut core = Core::default();
+        self.note(&conflict, &mut core);
+        self.trace(conflict.literals.into_iter().map(|literal| literal.package).collect(), &mut core);
+        Stop::Contradiction(core)
     }
 
     /// Takes back all decisions above a level.
