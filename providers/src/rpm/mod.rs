@@ -3,6 +3,7 @@
 //! it describes; nothing here runs a command.
 
 pub mod dependency;
+pub mod order;
 pub mod package;
 pub mod rich;
 pub mod solve;
