@@ -93,6 +93,12 @@ fn corners() -> Vec<Vec<Package>> {
         "bash 1; Requires: libc; Provides: /bin/sh\n libc 1; Requires: libc-common, basic\n \
          libc-common 1; Requires: libc, tz\n basic 1; Requires: fs\n fs 1; Requires(pre): /bin/sh\n tz 1",
         "a 1; Requires: a\n b 1; Requires(pre): b, a",
+        "a 1; Requires: (b or z)\n b 1\n c 1",
+        "a 1; Requires: (b and c)\n b 1; Requires: d\n c 1\n d 1\n e 1",
+        "a 1; Requires: (b if c)\n b 1\n c 1\n d 1; Requires: (z if c else a)",
+        "a 1; Requires: (b without c)\n b 1\n c 1",
+        "a 1; Requires: (cap with b)\n b 1; Provides: cap\n c 1; Provides: cap",
+        "a 1; Requires: ((x or b) and (c if y))\n b 1\n c 1\n y 1",
     ];
     texts.iter().map(|text| packages(text)).collect()
 }

@@ -233,3 +233,68 @@ impl DependencyProvider for Formulation<'_> {
         (self.rounds.get() > ROUNDS_MAX).then(|| Box::new(()) as Box<dyn Any>)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Origin, RepositoryRef, Request, Source, Wish, goal, rules::Rules};
+    use super::*;
+    use crate::rpm::{Evr, Location, Package, Relation, Requirement};
+
+    fn package(name: &str, version: &str, requires: &[&str], conflicts: &[&str]) -> Package {
+        let relation = |text: &&str| Relation::parse(text).unwrap();
+        Package {
+            name: name.into(),
+            evr: Evr::parse(version).unwrap(),
+            architecture: "noarch".into(),
+            sha256: "00".repeat(32).parse().unwrap(),
+            size: 1,
+            installed_size: 1,
+            build_time: 1,
+            location: Location { path: "x.rpm".into(), base: None },
+            source: "".into(),
+            provides: Vec::new(),
+            requires: requires.iter().map(|text| Requirement { relation: relation(text), before: false }).collect(),
+            conflicts: conflicts.iter().map(relation).collect(),
+            obsoletes: Vec::new(),
+            recommends: Vec::new(),
+            suggests: Vec::new(),
+            supplements: Vec::new(),
+            enhances: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    fn solved(packages: Vec<Package>, install: &[&str]) -> Option<String> {
+        let universe = Universe::new(vec![Source::new(RepositoryRef::new("test"), packages)], "x86_64");
+        let install = install.iter().map(|text| Wish::parse(text, Origin::Requested).unwrap()).collect();
+        let request = Request { install, ..Request::default() };
+        let goal = goal::settle(&universe, &request).unwrap();
+        let rules = Rules::collect(&universe, &goal, false).unwrap();
+        let found = solve(&universe, &rules).ok()?;
+        let mut names: Vec<String> =
+            found.iter().map(|&id| format!("{}-{}", universe.name(id), universe.evr(id))).collect();
+        names.sort();
+        Some(names.join(" "))
+    }
+
+    #[test]
+    fn clauses_mean_the_same_to_the_solver() {
+        let packages = || {
+            vec![
+                package("a", "1", &["(b or c)", "lib < 2"], &[]),
+                package("b", "1", &[], &["d"]),
+                package("c", "1", &[], &[]),
+                package("d", "1", &["(e if (c and lib))"], &[]),
+                package("e", "1", &[], &[]),
+                package("f", "1", &[], &["(a and lib)"]),
+                package("lib", "1", &[], &[]),
+                package("lib", "2", &[], &[]),
+            ]
+        };
+        assert_eq!(solved(packages(), &["lib"]).as_deref(), Some("lib-2"));
+        assert_eq!(solved(packages(), &["a", "d"]).as_deref(), Some("a-1 c-1 d-1 e-1 lib-1"));
+        assert_eq!(solved(packages(), &["a", "lib-2"]), None);
+        assert_eq!(solved(packages(), &["a", "f"]), None);
+        assert_eq!(solved(packages(), &["f", "lib"]).as_deref(), Some("f-1 lib-2"));
+    }
+}

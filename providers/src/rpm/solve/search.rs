@@ -67,8 +67,6 @@ pub(super) struct Search<'u> {
     pub universe: &'u Universe,
     pub rules: &'u Rules,
     clauses: Vec<Vec<Literal>>,
-    /// Number of clauses that come from packages; those of wishes and learnt ones follow.
-    packages: usize,
     /// Clauses between whose packages something may have to be chosen.
     open: Vec<usize>,
     /// Clauses by the place of a literal that was watched in them.
@@ -95,7 +93,6 @@ impl<'u> Search<'u> {
             universe,
             rules,
             clauses: Vec::with_capacity(rules.packages.len() + rules.wishes.len()),
-            packages: rules.packages.len(),
             open: Vec::new(),
             watches: vec![Vec::new(); universe.len().saturating_mul(2)],
             levels: vec![0; universe.len()],
@@ -419,12 +416,9 @@ impl<'u> Search<'u> {
     /// The candidates of the clause at a place of [`Search::open_clauses`], where it needs a choice.
     pub fn open_candidates(&self, place: usize) -> Option<Vec<PackageId>> {
         let &at = self.open.get(place)?;
-        let own = self.packages + self.rules.wishes.len();
         // The order of literals within a clause changes; the candidates' order must not.
         let mut candidates = self.candidates(&self.clauses[at])?;
-        if at < own || candidates.len() > 1 {
-            candidates.sort_unstable();
-        }
+        candidates.sort_unstable();
         Some(candidates)
     }
 
