@@ -8,7 +8,10 @@ use super::universe::{PackageId, Term, Universe};
 use crate::rpm::Relation;
 
 /// Most clauses of one goal. A whole distribution of 60,000 packages has some two million.
-const CLAUSES_MAX: usize = 8 << 20;
+const CLAUSES_MAX: usize = 4 << 20;
+
+/// Most literals in them: where everything needs what everything provides they grow much faster.
+const LITERALS_MAX: usize = 32 << 20;
 
 /// The clauses of a goal.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ impl Rules {
             forbidden: goal.forbidden.clone(),
             reached: BTreeSet::new(),
         };
+        let mut literals = 0usize;
         let mut stack: Vec<PackageId> = goal.wishes.iter().flat_map(|wish| wish.candidates.iter().copied()).collect();
         if recommends {
             stack.extend(universe.ids().filter(|&id| !universe.package(id).supplements.is_empty()));
@@ -44,8 +48,10 @@ impl Rules {
             if !rules.reached.insert(id) {
                 continue;
             }
+            let known = rules.packages.len();
             rules.add(universe, id, recommends, &mut stack);
-            if rules.packages.len() > CLAUSES_MAX {
+            literals = rules.packages.iter().skip(known).fold(literals, |sum, clause| sum.saturating_add(clause.len()));
+            if rules.packages.len() > CLAUSES_MAX || literals > LITERALS_MAX {
                 return None;
             }
         }
