@@ -127,7 +127,8 @@ impl Dice {
 
 fn capability(dice: &mut Dice, names: usize) -> String {
     let versions = ["", "", "", " >= 2", " = 1", " < 3", " <= 2-1"];
-    match dice.roll(5) {
+    match dice.roll(if dice.0.is_multiple_of(3) { 6 } else { 5 }) {
+        5 => format!("/usr/bin/p{}", dice.roll(names)),
         0 => format!("cap{}{}", dice.roll(6), dice.one(&["", "", " >= 2"])),
         _ => format!("p{}{}", dice.roll(names), dice.one(&versions)),
     }
@@ -138,7 +139,12 @@ fn relation(dice: &mut Dice, names: usize, operators: &[&str]) -> String {
         0 if !operators.is_empty() => {
             let operator = dice.one(operators);
             let (a, b) = (capability(dice, names), capability(dice, names));
-            format!("({a} {operator} {b})")
+            match (operator, dice.roll(4)) {
+                ("if", 0) => format!("({a} if {b} else {})", capability(dice, names)),
+                ("or", 0) => format!("({a} or ({b} and {}))", capability(dice, names)),
+                ("and", 0) => format!("({a} and ({b} or {}))", capability(dice, names)),
+                _ => format!("({a} {operator} {b})"),
+            }
         }
         _ => capability(dice, names),
     }
@@ -155,12 +161,19 @@ fn random(seed: u64) -> Question {
                 if dice.roll(8) == 0 {
                     continue;
                 }
-                let mut line = format!("p{name} {version}");
+                let version = match dice.roll(12) {
+                    0 => format!("{version}~rc1"),
+                    1 => format!("{version}^git2-3"),
+                    2 => format!("1:{version}"),
+                    _ => version.to_string(),
+                };
+                let mut line = format!("p{name} {version}{}", dice.one(&["", "", "", "", " noarch"]));
                 for (field, chance, operators) in [
                     ("Requires", 2, &["or", "and", "if"][..]),
                     ("Requires", 3, &["or", "with", "if"][..]),
                     ("Provides", 3, &[][..]),
-                    ("Conflicts", 14, &["and"][..]),
+                    ("Conflicts", 14, &["and", "unless"][..]),
+                    ("Files", 6, &[][..]),
                     ("Obsoletes", 20, &[][..]),
                     ("Recommends", 4, &["or", "if"][..]),
                     ("Suggests", 6, &[][..]),
@@ -172,6 +185,7 @@ fn random(seed: u64) -> Question {
                     }
                     let value = match field {
                         "Provides" => format!("cap{}{}", dice.roll(6), dice.one(&["", " = 1", " = 2", " = 3-1"])),
+                        "Files" => format!("/usr/bin/p{}", dice.roll(names)),
                         "Obsoletes" => format!("p{}{}", dice.roll(names), dice.one(&["", " < 2", " < 3"])),
                         _ => relation(&mut dice, names, operators),
                     };

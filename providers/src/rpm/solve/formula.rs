@@ -50,6 +50,10 @@ pub(super) fn clauses(universe: &Universe, term: Term<'_>, wanted: bool) -> Clau
         Term::Rich(rich) => builder.rich(rich, wanted),
     };
     let mut clauses = built.unwrap_or_else(|| vec![Vec::new()]);
+    if clauses.iter().any(Vec::is_empty) {
+        // What cannot be fulfilled is not wanted in part.
+        return vec![Vec::new()];
+    }
     for clause in &mut clauses {
         clause.sort_unstable_by_key(|literal| literal.rank());
         clause.dedup();
