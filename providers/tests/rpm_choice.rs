@@ -5,7 +5,8 @@ mod rpm_support;
 
 use std::collections::BTreeSet;
 
-use rpm_support::{Question, dnf, package};
+use providers::rpm::solve::{RepositoryRef, Source, Universe, solve};
+use rpm_support::{Question, dnf, package, packages};
 
 /// Small repositories with questions. A line `# …` begins a repository with a title, `@ N` another
 /// repository of priority N, `? wishes ! removed` asks, `?-` without weak dependencies. Packages
@@ -153,6 +154,10 @@ fn relation(dice: &mut Dice, names: usize, operators: &[&str]) -> String {
 fn random(seed: u64) -> Question {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let names = 8 + dice.roll(20);
+    random_of(seed, dice, names)
+}
+
+fn random_of(seed: u64, mut dice: Dice, names: usize) -> Question {
     let mut repositories = Vec::new();
     for at in 0..1 + dice.roll(2) {
         let mut packages = Vec::new();
@@ -213,6 +218,16 @@ fn the_choice_on_random_repositories_is_dnfs() {
 }
 
 #[test]
+fn the_choice_on_large_random_repositories_is_dnfs() {
+    let questions: Vec<Question> = (1..=6).map(|seed| random_of(seed, Dice(seed * 77 + 1), 400)).collect();
+    let Some(wrong) = differences(&questions) else { return };
+    let chosen: Vec<usize> =
+        questions.iter().map(|question| question.ours().map_or(0, |chosen| chosen.len())).collect();
+    println!("chosen: {chosen:?}");
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), questions.len(), wrong.join("\n"));
+}
+
+#[test]
 #[ignore = "a question of the random ones, by its number in RPM_CHOICE_SEED, in full"]
 fn show_a_random_repository() {
     let seed = std::env::var("RPM_CHOICE_SEED").unwrap().parse().unwrap();
@@ -239,4 +254,61 @@ fn show_a_random_repository() {
     }
     println!("? {:?} recommends={}", question.install, question.recommends);
     println!("{:?}", differences(&[question]));
+}
+
+#[test]
+#[ignore = "a measurement: run it in release with --nocapture"]
+fn how_long_three_hundred_of_ten_thousand_take() {
+    let mut lines = String::new();
+    for at in 0..10_000usize {
+        let mut line =
+            format!("package{at} {}.{}; Provides: libp{at}.so.1()(64bit), virtual{} = 2", at % 7, at % 11, at % 500);
+        // Needs lead to lower numbers: some 300 packages in all.
+        let needs: Vec<String> = (1..=12)
+            .map(|step| format!("libp{}.so.1()(64bit)", (at * 31 + step * 977) % (at / 12 + 1)))
+            .filter(|name| *name != format!("libp{at}.so.1()(64bit)"))
+            .collect();
+        line.push_str(&format!("; Requires: {}", [vec!["/bin/sh".to_owned()], needs].concat().join(", ")));
+        if at % 5 == 0 {
+            line.push_str(&format!("; Recommends: package{}", (at + 17) % 10_000));
+        }
+        if at % 50 == 0 {
+            line.push_str(&format!("; Supplements: package{}", (at + 29) % 10_000));
+        }
+        if at % 90 == 0 {
+            line.push_str(&format!("; Conflicts: virtual{} < 1", at % 500));
+        }
+        if at == 0 {
+            line.push_str("; Files: /bin/sh");
+        }
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    let packages = packages(&lines);
+    drop(lines);
+    let mut question = Question {
+        title: "ten thousand".to_owned(),
+        install: (0..20).map(|at| format!("package{}", at * 450 + 100)).collect(),
+        recommends: true,
+        ..Question::default()
+    };
+    let request = question.request();
+    let kept = packages.clone();
+    let start = std::time::Instant::now();
+    let universe = Universe::new(vec![Source::new(RepositoryRef::new("test"), packages)], "x86_64");
+    let indexed = start.elapsed();
+    let start = std::time::Instant::now();
+    let solution = solve(&universe, &request).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    println!(
+        "{} packages: indexed in {indexed:?}, {} chosen in {:?}; {peak}",
+        universe.len(),
+        solution.packages.len(),
+        start.elapsed(),
+    );
+    question.repositories.push((99, kept));
+    if let Some(wrong) = differences(&[question]) {
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
 }
