@@ -54,11 +54,9 @@ fn same(bench: &Bench) {
 
 /// The referee must notice a function that lies.
 fn noticed(bench: &Bench) {
-    let lie = "local chmod = posix.chmod
-        posix.chmod = function(path, ...)
-          if ... == 'u+w' then return chmod(path, 'u+x') end
-          return chmod(path, ...)
-        end ";
+    // In one line, as places are compared too.
+    let lie = "local chmod = posix.chmod posix.chmod = function(path, ...) \
+               if ... == 'u+w' then return chmod(path, 'u+x') end return chmod(path, ...) end ";
     let lie = [lie, SCRIPT].concat();
     let Some((ours, rpms)) = both(bench, &lie) else { return };
     let differing = ours.iter().zip(&rpms).filter(|(ours, rpms)| ours != rpms).count();
