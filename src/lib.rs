@@ -26,6 +26,7 @@ pub mod error;
 pub mod explain;
 pub mod finalize;
 pub mod images;
+pub mod lua;
 pub mod machine;
 pub mod means;
 pub mod packages;
