@@ -1,6 +1,7 @@
 //! A look at signatures before the `pgp` crate reads them. A signature may hold another one (RFC 9580,
 //! section 5.2.3.34), that one a third, and `pgp` 0.20 follows them all: 19 KB of them overflow the
-//! stack, which ends the process. Signatures of data have no use for it, so none is let through.
+//! stack, which ends the process. Signatures of data have no use for it, and those of keys go one deep:
+//! a subkey's agreement within its binding.
 
 use std::io::{BufReader, Read as _};
 
@@ -15,48 +16,61 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 const SIGNATURE: u8 = 2;
 /// The type of the subpacket that holds a signature (RFC 9580, section 5.2.3.7).
 const EMBEDDED_SIGNATURE: u8 = 32;
-/// Most armored signatures in one text.
-const MAX_BLOCKS: usize = 64;
-/// What armor of signatures begins with (RFC 9580, section 6.2.1).
-const ARMOR: &[u8] = b"-----BEGIN PGP SIGNATURE";
+/// Most armored blocks in one text: a keyring has one for each of 256 keys at most.
+const MAX_BLOCKS: usize = 256;
+/// What armor begins with (RFC 9580, section 6.2.1).
+const ARMOR: &[u8] = b"-----BEGIN PGP ";
 
-/// Checks that no signature among binary packets holds another.
+/// How deep signatures may lie in signatures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Depth {
+    /// Not at all: signatures of data.
+    Flat,
+    /// One in another: signatures of keys.
+    One,
+}
+
+/// Checks that no signature among binary packets holds others deeper than that.
 ///
 /// # Errors
 /// One does, or the packets are not in one piece each.
-pub(super) fn check(mut bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn check(mut bytes: &[u8], depth: Depth) -> Result<(), Error> {
     if bytes.len() > MAX_BYTES {
         return Err(Error::Malformed(format!("it has more than {MAX_BYTES} bytes")));
     }
     while !bytes.is_empty() {
         let (tag, body) = packet(&mut bytes).ok_or_else(|| Error::Malformed("its packets are damaged".into()))?;
-        if tag == SIGNATURE && !is_flat(body).unwrap_or(false) {
-            return Err(Error::Malformed("it is damaged, or holds another signature".into()));
+        if tag == SIGNATURE && !is_within(body, depth).unwrap_or(false) {
+            return Err(Error::Malformed("a signature is damaged, or holds another signature".into()));
         }
     }
     Ok(())
 }
 
-/// Checks the same of every armored signature in a text. What cannot be read as one is passed over:
-/// `pgp` cannot read it either.
+/// Checks the same of every armored block of a kind in a text: signatures of data, or keys. What cannot
+/// be read as one is passed over: `pgp` cannot read it either.
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn check_armored(text: &[u8]) -> Result<(), Error> {
+pub(super) fn check_armored(text: &[u8], depth: Depth) -> Result<(), Error> {
+    let wanted = match depth {
+        Depth::Flat => BlockType::Signature,
+        Depth::One => BlockType::PublicKey,
+    };
     let starts = text.windows(ARMOR.len()).enumerate().filter(|(_, window)| *window == ARMOR);
     for (number, (start, _)) in starts.enumerate() {
         if number >= MAX_BLOCKS {
-            return Err(Error::Malformed(format!("it has more than {MAX_BLOCKS} armored signatures")));
+            return Err(Error::Malformed(format!("it has more than {MAX_BLOCKS} armored blocks")));
         }
         let mut bytes = Vec::new();
         let mut dearmor = Dearmor::new(BufReader::new(text.get(start..).unwrap_or_default()));
-        if dearmor.read_header().is_err() || dearmor.typ != Some(BlockType::Signature) {
+        if dearmor.read_header().is_err() || dearmor.typ != Some(wanted) {
             continue;
         }
         // What was read before an error is what `pgp` would have read before it.
         let most = u64::try_from(MAX_BYTES.saturating_add(1)).unwrap_or(u64::MAX);
         let whole = dearmor.take(most).read_to_end(&mut bytes).is_ok();
-        match check(&bytes) {
+        match check(&bytes, depth) {
             Err(_) if !whole => return Err(Error::Malformed("its armor is damaged".into())),
             result => result?,
         }
@@ -99,8 +113,8 @@ fn length(bytes: &[u8], two_end: u8) -> Option<(usize, &[u8])> {
     }
 }
 
-/// Whether a signature's two areas of subpackets are sound and hold no signature.
-fn is_flat(body: &[u8]) -> Option<bool> {
+/// Whether a signature's two areas of subpackets are sound and hold no signatures deeper than that.
+fn is_within(body: &[u8], depth: Depth) -> Option<bool> {
     let (width, mut rest) = match body {
         [4, _, _, _, rest @ ..] => (2, rest),
         [6, _, _, _, rest @ ..] => (4, rest),
@@ -115,7 +129,13 @@ fn is_flat(body: &[u8]) -> Option<bool> {
         while !area.is_empty() {
             let (size, after) = length(area, 255)?;
             let (subpacket, after) = after.split_at_checked(size)?;
-            if subpacket.first()? & 0x7f == EMBEDDED_SIGNATURE {
+            let (kind, held) = subpacket.split_first()?;
+            let allowed = match (kind & 0x7f, depth) {
+                (EMBEDDED_SIGNATURE, Depth::Flat) => false,
+                (EMBEDDED_SIGNATURE, Depth::One) => is_within(held, Depth::Flat)?,
+                _ => true,
+            };
+            if !allowed {
                 return Some(false);
             }
             area = after;
@@ -182,7 +202,7 @@ mod tests {
         let now = UnixTime(1_795_262_400);
         for (depth, version) in [(2, 4), (3000, 4), (2, 6), (3000, 6)] {
             let packets = nested(depth, version);
-            assert!(check(&packets).is_err());
+            assert!(check(&packets, Depth::Flat).is_err());
             assert!(keyring.verify_detached(b"text", &packets, now).is_err());
             assert!(keyring.verify_bytes(&|| Ok(&b"text"[..]), &[&packets], now).is_err());
             let armored = armored(&packets);
@@ -190,19 +210,35 @@ mod tests {
             let inline = format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\ntext\n{armored}");
             assert!(keyring.verify_inline(inline.as_bytes(), now).is_err());
         }
-        assert!(check(&nested(1, 4)).is_ok() && check(&nested(1, 6)).is_ok());
-        assert!(check_armored(armored(&nested(1, 4)).as_bytes()).is_ok());
-        assert!(check_armored(armored(&nested(2, 4)).as_bytes()).is_err());
+        let armored_check = |depth| check_armored(armored(&nested(depth, 4)).as_bytes(), Depth::Flat);
+        assert!(armored_check(1).is_ok() && armored_check(2).is_err());
+        for version in [4, 6] {
+            assert!(check(&nested(1, version), Depth::Flat).is_ok());
+            assert!(check(&nested(2, version), Depth::One).is_ok() && check(&nested(3, version), Depth::One).is_err());
+        }
+    }
+
+    /// Keys may come from a mirror, so they are looked at too.
+    #[test]
+    fn keys_with_signatures_within_signatures_are_refused() {
+        let text = include_bytes!("../../data/keys/ubuntu.asc");
+        let mut binary = Vec::new();
+        Dearmor::new(&text[..]).read_to_end(&mut binary).unwrap();
+        Keyring::parse(&binary).unwrap();
+        binary.extend(nested(3000, 4));
+        assert!(Keyring::parse(&binary).is_err());
+        let armored = armored(&binary).replace("SIGNATURE", "PUBLIC KEY BLOCK");
+        assert!(Keyring::parse(armored.as_bytes()).is_err());
     }
 
     #[test]
     fn packets_that_lie_are_refused() {
         let sound = nested(1, 4);
         for length in 1..sound.len() {
-            assert!(check(&sound[..length]).is_err());
+            assert!(check(&sound[..length], Depth::Flat).is_err());
         }
         for wrong in [&[0xc2, 0xe0, 4][..], &[0x8b, 4], &[0x02, 1, 4], &[0xc2, 0xff, 0xff, 0xff, 0xff, 0xff]] {
-            assert!(check(wrong).is_err());
+            assert!(check(wrong, Depth::Flat).is_err());
         }
     }
 }
