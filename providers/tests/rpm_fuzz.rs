@@ -202,3 +202,49 @@ fn whole_files() {
         }
     });
 }
+
+/// A signature packet by a key that the keyring has, with arithmetic from nowhere.
+fn signature_packet(version: u8, key: &[u8]) -> Vec<u8> {
+    let id = &key[12..20];
+    let number = [&[0x08, 0x00][..], &[0xaa; 256]].concat();
+    let made = [0x60, 0, 0, 0];
+    let body = match version {
+        3 => [&[3, 5, 0][..], &made, id, &[1, 8, 1, 2], &number].concat(),
+        4 => {
+            let hashed = [&[5, 2][..], &made, &[22, 33, 4], key].concat();
+            let length = u8::try_from(hashed.len()).unwrap();
+            [&[4, 0, 1, 8, 0, length][..], &hashed, &[0, 10, 9, 16], id, &[1, 2], &number].concat()
+        }
+        _ => {
+            let hashed = [&[5, 2][..], &made].concat();
+            [&[6, 0, 27, 8, 0, 0, 0, 6][..], &hashed, &[0, 0, 0, 10, 9, 16], id, &[1, 2, 16], &[7; 16], &[9; 64]]
+                .concat()
+        }
+    };
+    [&[0x89][..], &u16::try_from(body.len()).unwrap().to_be_bytes(), &body].concat()
+}
+
+#[test]
+fn signatures() {
+    let scratch = scratch();
+    let keyring = Keyring::parse(include_bytes!("../data/keys/ubuntu.asc")).unwrap();
+    let key = hex::decode(keyring.fingerprints().next().unwrap().as_str()).unwrap();
+    let [payload, _] = payloads();
+    let main = main_header(&items(), &payload).bytes(63);
+    let plain = made_up::signature_header(&main, &payload);
+    let mut reached = 0u64;
+    fuzz(&[3, 4, 6].map(|version| signature_packet(version, &key)), |packet, round| {
+        if packet.is_empty() {
+            return;
+        }
+        let tag = [267, 268, 1002, 1005][usize::try_from(round % 4).unwrap()];
+        let signed = plain.clone().set(tag, made_up::bin(packet));
+        let path = made_up::write(scratch.path(), &package(&signed, &main, &payload));
+        let error = providers::rpm::verify(&path, &keyring, UnixTime(1_795_262_400)).unwrap_err();
+        let by_known = providers::trust::Error::Bad { key: keyring.fingerprints().next().unwrap().clone() };
+        let wrong = std::error::Error::source(&error).is_some_and(|source| source.to_string() == by_known.to_string());
+        reached += u64::from(wrong);
+    });
+    println!("{reached} reached the arithmetic");
+    assert!(reached > 0);
+}

@@ -6,7 +6,8 @@ use pgp::armor::BlockType;
 use pgp::composed::{Deserializable as _, SignedPublicKey};
 
 use super::certificate::Certificate;
-use super::{Error, Fingerprint};
+use super::packets::Depth;
+use super::{Error, Fingerprint, packets};
 
 /// The largest keyring read, in bytes: Debian's has 60 thousand.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -35,7 +36,12 @@ impl Keyring {
         }
         let mut keyring = Self { certificates: BTreeMap::new() };
         // Binary packets begin with a byte that has its high bit set (RFC 9580, section 4.2).
+        let unsound = |error| match error {
+            Error::Malformed(reason) => Error::Keyring(reason),
+            other => other,
+        };
         if bytes.first().is_some_and(|first| first & 0x80 != 0) {
+            packets::check(bytes, Depth::One).map_err(unsound)?;
             keyring.add(SignedPublicKey::from_bytes_many(bytes).map_err(malformed)?)?;
         } else {
             let text = std::str::from_utf8(bytes)
@@ -43,6 +49,7 @@ impl Keyring {
             if text.contains(&format!("-----BEGIN {}-----", BlockType::PrivateKey)) {
                 return Err(Error::Keyring("it holds a secret key, which belongs nowhere near a build".into()));
             }
+            packets::check_armored(bytes, Depth::One).map_err(unsound)?;
             let starts: Vec<usize> = text.match_indices(ARMOR).map(|(start, _)| start).collect();
             for (number, start) in starts.iter().enumerate() {
                 let end = starts.get(number.saturating_add(1)).copied().unwrap_or(text.len());

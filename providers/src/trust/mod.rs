@@ -5,6 +5,7 @@
 
 mod certificate;
 mod keyring;
+mod packets;
 mod policy;
 mod signature;
 

@@ -6,7 +6,8 @@ use pgp::composed::{CleartextSignedMessage, Deserializable as _, DetachedSignatu
 use pgp::packet::{Signature, SignatureType};
 
 use super::certificate::Candidate;
-use super::{Error, Fingerprint, Keyring, UnixTime};
+use super::packets::Depth;
+use super::{Error, Fingerprint, Keyring, UnixTime, packets};
 
 /// The largest number of signatures looked at: each costs some arithmetic.
 const MAX_SIGNATURES: usize = 32;
@@ -28,6 +29,7 @@ impl Keyring {
     /// Anything around the signed text, an altered text, or no signature that counts.
     pub fn verify_inline(&self, bytes: &[u8], now: UnixTime) -> Result<Verified, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::Malformed("it is not text".into()))?;
+        packets::check_armored(bytes, Depth::Flat)?;
         let (message, _) =
             CleartextSignedMessage::from_string(text).map_err(|error| Error::Malformed(error.to_string()))?;
         let signed = message.signed_text();
@@ -48,10 +50,12 @@ impl Keyring {
     pub fn verify_detached(&self, text: &[u8], signature: &[u8], now: UnixTime) -> Result<Verified, Error> {
         let fail = |error: pgp::errors::Error| Error::Malformed(error.to_string());
         let parsed: Vec<DetachedSignature> = if signature.first().is_some_and(|first| first & 0x80 != 0) {
+            packets::check(signature, Depth::Flat)?;
             DetachedSignature::from_bytes_many(signature).map_err(fail)?.collect::<Result<_, _>>().map_err(fail)?
         } else {
             let armored =
                 std::str::from_utf8(signature).map_err(|_| Error::Malformed("the signature is not text".into()))?;
+            packets::check_armored(signature, Depth::Flat)?;
             let (signatures, _) = DetachedSignature::from_string_many(armored).map_err(fail)?;
             signatures.collect::<Result<_, _>>().map_err(fail)?
         };
@@ -79,8 +83,9 @@ impl Keyring {
             if packet.first().is_none_or(|first| first & 0x80 == 0) {
                 return Err(Error::Malformed("it is not an OpenPGP packet".into()));
             }
-            let mut packets = DetachedSignature::from_bytes_many(*packet).map_err(fail)?;
-            let (Some(signature), None) = (packets.next(), packets.next()) else {
+            packets::check(packet, Depth::Flat)?;
+            let mut found = DetachedSignature::from_bytes_many(*packet).map_err(fail)?;
+            let (Some(signature), None) = (found.next(), found.next()) else {
                 return Err(Error::Malformed("it is not one packet".into()));
             };
             parsed.push(signature.map_err(fail)?.signature);
