@@ -76,7 +76,7 @@ impl Keyring {
         let fail = |error: pgp::errors::Error| Error::Malformed(error.to_string());
         let mut parsed: Vec<Signature> = Vec::new();
         for packet in signatures.iter().take(MAX_SIGNATURES.saturating_add(1)) {
-            if !packet.first().is_some_and(|first| first & 0x80 != 0) {
+            if packet.first().is_none_or(|first| first & 0x80 == 0) {
                 return Err(Error::Malformed("it is not an OpenPGP packet".into()));
             }
             let mut packets = DetachedSignature::from_bytes_many(*packet).map_err(fail)?;

@@ -7,6 +7,59 @@ pub mod made_up;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use providers::rpm::{Unverified, Verified};
+
+/// Files of every kind that rpmbuild lets a package have, but fifos, on which rpm 4.18 hangs.
+pub const CORNERS_INSTALL: &str = r#"
+mkdir -p %{buildroot}/usr/bin %{buildroot}/bin %{buildroot}/etc/corner %{buildroot}/var/lib/corner/deep/er
+mkdir -p %{buildroot}/usr/share/doc/corner %{buildroot}/usr/lib/corner/links %{buildroot}/dev
+seq 1 60000 > %{buildroot}/usr/bin/large
+echo literal > %{buildroot}/bin/literal
+echo setuid > %{buildroot}/usr/bin/setuid
+echo capable > %{buildroot}/usr/bin/capable
+echo two > %{buildroot}/usr/bin/capable-two
+echo games > %{buildroot}/usr/bin/games
+echo stranger > %{buildroot}/usr/bin/stranger
+: > %{buildroot}/usr/lib/corner/empty
+for each in b a c; do echo linked >> %{buildroot}/usr/lib/corner/links/one; done
+ln %{buildroot}/usr/lib/corner/links/one %{buildroot}/usr/lib/corner/links/zero
+ln %{buildroot}/usr/lib/corner/links/one %{buildroot}/usr/lib/corner/0-far
+: > %{buildroot}/usr/lib/corner/links/empty-1
+ln %{buildroot}/usr/lib/corner/links/empty-1 %{buildroot}/usr/lib/corner/links/empty-2
+chmod 755 %{buildroot}/usr/bin/*  %{buildroot}/bin/*
+ln -s ../lib/corner/empty %{buildroot}/usr/bin/relative
+ln -s /nowhere/at/all %{buildroot}/usr/bin/dangling
+echo conf > %{buildroot}/etc/corner/conf
+echo keep > %{buildroot}/etc/corner/keep
+echo ghost > %{buildroot}/etc/corner/ghost
+echo "a name" > "%{buildroot}/usr/lib/corner/a name with blanks"
+echo umlaut > %{buildroot}/usr/lib/corner/ü
+touch -d @1000000000 %{buildroot}/usr/bin/setuid %{buildroot}/etc/corner/conf
+touch -h -d @1100000000 %{buildroot}/usr/bin/relative
+"#;
+
+/// The list that goes with them.
+pub const CORNERS: &str = r#"
+/usr/bin/large
+/usr/bin/relative
+/usr/bin/dangling
+/bin/literal
+%attr(4755, root, root) /usr/bin/setuid
+%caps(cap_net_raw=ep) /usr/bin/capable
+%caps(cap_net_admin,cap_net_raw=p) /usr/bin/capable-two
+%attr(2755, root, games) /usr/bin/games
+%attr(6750, strange-user, strange-group) /usr/bin/stranger
+%dir %attr(0711, mail, root) /usr/lib/corner
+/usr/lib/corner/*
+%dir %attr(1777, root, root) /var/lib/corner
+%attr(0600, daemon, daemon) %dir /var/lib/corner/deep/er
+%config /etc/corner/conf
+%config(noreplace) %attr(0640, root, mail) /etc/corner/keep
+%ghost /etc/corner/ghost
+%dev(c, 1, 3) %attr(0666, root, root) /dev/corner
+%doc /usr/share/doc/corner
+"#;
+
 /// Whether tools are there. Without them a test is skipped with a line, or fails where CI is set.
 pub fn tools(names: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -114,9 +167,10 @@ impl Gpg {
 
     /// A detached signature of bytes.
     pub fn sign(&self, key: &str, bytes: &[u8], more: &[&str]) -> Vec<u8> {
-        let file = self.home.join("to-sign");
-        std::fs::write(&file, bytes).unwrap();
-        run(self.command().args(more).args(["--local-user", key, "--output", "-", "--detach-sign"]).arg(&file)).stdout
+        let mut file = tempfile::NamedTempFile::new_in(&self.home).unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        let mut command = self.command();
+        run(command.args(more).args(["--local-user", key, "--output", "-", "--detach-sign"]).arg(file.path())).stdout
     }
 
     /// Signs packages in place.
@@ -139,4 +193,10 @@ impl Drop for Gpg {
     fn drop(&mut self) {
         let _ = Command::new("gpgconf").arg("--homedir").arg(&self.home).args(["--kill", "all"]).output();
     }
+}
+
+/// A package that trusted metadata vouch for.
+pub fn accepted(path: &Path) -> Verified {
+    let digest = layers::Sha256::of(&std::fs::read(path).unwrap());
+    Unverified::open(path).unwrap().accept(digest).unwrap()
 }

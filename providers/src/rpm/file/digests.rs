@@ -35,8 +35,13 @@ impl Wanted {
         }
     }
 
-    fn check(self) -> Result<(), String> {
-        match *self.hasher.finalize() == *self.is {
+    fn check(mut self) -> Result<(), String> {
+        let digest = self.hasher.finalize_reset();
+        self.compare(&digest)
+    }
+
+    fn compare(&self, digest: &[u8]) -> Result<(), String> {
+        match *digest == *self.is {
             true => Ok(()),
             false => Err(format!("{} is not the one that it states; it was altered or damaged", self.what)),
         }
@@ -87,13 +92,19 @@ impl Unverified {
         let mut wanted = Vec::new();
         let first = |tag: Tag| self.header.string(tag);
         let mut covered = false;
+        // The usual digest is computed anyway.
+        let mut usual = None;
         if let Some(text) = first(tag::PAYLOADSHA256) {
             // The name says SHA-256; the tag beside it may say otherwise.
             let number = self.header.u32(tag::PAYLOADSHA256ALGO).unwrap_or(8);
             let kind = algorithm(number).filter(|_| matches!(number, 8..=10 | 12 | 14));
             let kind =
                 kind.ok_or_else(|| self.failure().damaged("the digest of its payload is of a weak or unknown kind"))?;
-            wanted.push(self.wanted("the digest of its payload", kind, text)?);
+            let digest = self.wanted("the digest of its payload", kind, text)?;
+            match kind {
+                HashAlgorithm::Sha256 => usual = Some(digest),
+                _ => wanted.push(digest),
+            }
             covered = true;
         }
         for (tag, algorithm, what) in [
@@ -117,10 +128,12 @@ impl Unverified {
             wanted.iter_mut().for_each(|wanted| wanted.hasher.update(part));
         })
         .map_err(self.failure().io("read"))?;
-        for wanted in wanted {
-            wanted.check().map_err(|reason| self.failure().altered(reason))?;
+        let sha256 = Sha256(sha256.finalize().into());
+        let usual = usual.map(|usual| usual.compare(&sha256.0));
+        for result in usual.into_iter().chain(wanted.into_iter().map(Wanted::check)) {
+            result.map_err(|reason| self.failure().altered(reason))?;
         }
-        Ok(PayloadDigests { sha256: Sha256(sha256.finalize().into()), covered })
+        Ok(PayloadDigests { sha256, covered })
     }
 
     /// SHA-256 of the whole file.

@@ -59,7 +59,7 @@ impl Error {
                 Some("remove the file so that it is fetched anew; if that does not help, try another mirror".into())
             }
             Self::Unsigned { .. } => Some(
-                "if the repository signs its metadata instead of its packages, say `gpgcheck: false` and `repo_gpgcheck: true` for it".into(),
+                "if the repository signs its metadata instead of its packages, its `gpgcheck` has to be off and its `repo_gpgcheck` on".into(),
             ),
             Self::Untrusted { source, .. } => source.hint(),
             Self::Io(_) | Self::Path { .. } => None,

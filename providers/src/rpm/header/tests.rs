@@ -1,7 +1,10 @@
 use super::*;
 
-/// A header of these values: tag, type, count, bytes.
-fn header(values: &[(u32, u32, u32, &[u8])]) -> Vec<u8> {
+/// A value: tag, type, count, bytes.
+type Value<'v> = (u32, u32, u32, &'v [u8]);
+
+/// A header of these values.
+fn header(values: &[Value<'_>]) -> Vec<u8> {
     let mut index = Vec::new();
     let mut data = Vec::new();
     for (tag, kind, count, bytes) in values {
@@ -62,7 +65,7 @@ fn values_are_read_by_type() {
 
 #[test]
 fn headers_that_lie_are_refused() {
-    let lies: &[(&str, &[(u32, u32, u32, &[u8])])] = &[
+    let lies: &[(&str, &[Value<'_>])] = &[
         ("more strings than bytes", &[(1117, 8, 0xffff_ffff, b"a\0")]),
         ("more numbers than bytes", &[(1030, 3, 0x8000_0000, b"a\0")]),
         ("a count of nothing", &[(1000, 6, 0, b"a\0")]),

@@ -7,7 +7,7 @@ use pgp::crypto::hash::HashAlgorithm;
 
 use super::cpio::{Archive, Member};
 use super::list::{FileType, List, PackagedFile};
-use super::plan::{Finished, Place, Plan};
+use super::plan::{Finished, Plan};
 use crate::rpm::file::{Error, Failure, algorithm};
 use crate::unpack::{Aliases, Destination};
 
@@ -93,16 +93,8 @@ impl<'a> Layer<'a> {
             return archive.body(size, |_| Ok(()));
         }
         match self.plan.place(file)? {
-            Place::At(place) => self.lay(place, file, size, archive),
-            Place::Behind(place) => {
-                self.make_parents(&place)?;
-                if !self.plan.has_directory(&place) {
-                    self.target.directory(&place)?;
-                }
-                self.plan.implied_directory(place);
-                self.no_body(file, size)
-            }
-            Place::Nowhere => self.read_target(file, size, archive),
+            Some(place) => self.lay(place, file, size, archive),
+            None => self.read_target(file, size, archive),
         }
     }
 

@@ -34,8 +34,8 @@ pub struct Payload {
     pub entries: Vec<(TreePath, Entry)>,
     /// Names of owners, where they are not both `root`, by path in [`Payload::entries`].
     pub owners: BTreeMap<TreePath, Owner>,
-    /// Directories among the entries that the package does not have, or has only under an alias:
-    /// their metadata is made up and yields to any other package's.
+    /// Directories among the entries that the package does not have: their metadata is made up and
+    /// yields to any other package's.
     pub implied: BTreeSet<TreePath>,
     /// Every file of the package in the header's order, ghosts among them, with its literal path.
     pub files: Vec<PackagedFile>,
@@ -46,7 +46,7 @@ impl Payload {
     ///
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Path`] for a list that is damaged or hostile.
-    pub fn files(package: &Verified, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
+    pub fn list(package: &Verified, aliases: &Aliases) -> Result<Vec<PackagedFile>, Error> {
         Ok(List::read(package.header(), aliases, package.failure())?.files)
     }
 }

@@ -25,16 +25,6 @@ pub(super) struct Plan<'a> {
 /// Entries, owners by name, and implied directories.
 pub(super) type Finished = (Vec<(TreePath, Entry)>, BTreeMap<TreePath, Owner>, BTreeSet<TreePath>);
 
-/// Where a file goes.
-pub(super) enum Place {
-    /// There.
-    At(TreePath),
-    /// Into the directory that an alias stands for, of which it says nothing that counts.
-    Behind(TreePath),
-    /// Nowhere: a link that an alias makes needless.
-    Nowhere,
-}
-
 impl<'a> Plan<'a> {
     pub fn new(aliases: &'a Aliases, failure: Failure<'a>) -> Self {
         Self {
@@ -47,18 +37,19 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Where a file belongs.
-    pub fn place(&self, file: &PackagedFile) -> Result<Place, Error> {
+    /// Where a file belongs; `None` for a link that an alias makes needless.
+    pub fn place(&self, file: &PackagedFile) -> Result<Option<TreePath>, Error> {
         if let Some((_, real)) = self.aliases.iter().find(|(alias, _)| **alias == file.place) {
             return match file.kind {
-                // rpm keeps a link to a directory where a package has the directory.
-                FileType::Directory => Ok(Place::Behind(real.clone())),
-                FileType::Symlink => Ok(Place::At(file.place.clone())),
+                // Where a package has a directory rpm keeps a link to one, and sets mode and owner of
+                // the directory that it leads to (rpm, lib/fsm.c, `fsmVerify`).
+                FileType::Directory => Ok(Some(real.clone())),
+                FileType::Symlink => Ok(Some(file.place.clone())),
                 _ => Err(self.failure.damaged(format!("it ships {} as something that is no directory", file.place))),
             };
         }
         let needless = file.kind == FileType::Symlink && self.leads_to_itself(file);
-        Ok(if needless { Place::Nowhere } else { Place::At(file.place.clone()) })
+        Ok((!needless).then(|| file.place.clone()))
     }
 
     /// Whether a link such as `/bin/x -> /usr/bin/x` leads to its own real place.
@@ -143,14 +134,6 @@ impl<'a> Plan<'a> {
 
     pub fn directory(&mut self, place: TreePath, file: &PackagedFile) -> Result<(), Error> {
         self.insert(place, Kind::Directory, file)
-    }
-
-    /// A directory that the package has under an alias: any word on the real one wins.
-    pub fn implied_directory(&mut self, place: TreePath) {
-        if !self.entries.contains_key(&place) {
-            self.entries.insert(place.clone(), Entry::directory(Meta::root_owned(PARENT_MODE, Time::default())));
-            self.implied.insert(place);
-        }
     }
 
     /// A file, with what is said of it by `meta`, which is another of its names or itself.
