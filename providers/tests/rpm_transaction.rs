@@ -11,7 +11,7 @@ use providers::rpm::scripts::Phase;
 use providers::rpm::transaction::{Action, Kind, Package, Rules, Run, coalesce_ldconfig, order};
 use rpm_referee::{Workshop, headers, run, tool};
 
-const SPEC: &str = include_str!("data/rpm-order.spec");
+const SPEC: &str = include_str!("data/rpm-transaction.spec");
 
 /// A package of which several versions are installed at once, as of kernels.
 fn twin(version: &str) -> String {
