@@ -6,7 +6,8 @@
 //! packages/sha256/HEX   packages, by the digest that the signed index states
 //! packages/partial/HEX  downloads under way or interrupted
 //! indexes/sha256/HEX    indexes, by the digest that the signed release states
-//! releases/NAME/        per suite: the last release accepted, for offline use and against rollback
+//! indexes/sha512/HEX    the same, where the release states a SHA-512
+//! releases/NAME         per suite: the last release accepted, for offline use and against rollback
 //! ```
 //!
 //! Nothing found here is believed: a hit is hashed, or its signature checked, before it is used.
@@ -63,6 +64,11 @@ impl CacheDir {
 
     pub(crate) fn index(&self, digest: &Sha256) -> PathBuf {
         self.indexes().join(digest.to_hex())
+    }
+
+    /// Where an index is kept whose digest is a SHA-512.
+    pub(crate) fn index_sha512(&self, digest: &[u8; 64]) -> PathBuf {
+        self.root.join("indexes/sha512").join(hex::encode(digest))
     }
 
     pub(crate) fn release(&self, name: &str) -> PathBuf {

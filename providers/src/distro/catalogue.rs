@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::facts::FORMAT;
-use super::{Distro, Error, RepositoryFacts, scaffold};
+use super::{Distro, Error, Family, RepositoryFacts, scaffold};
 use crate::trust::Keyring;
 
 /// The largest provider or key file read, in bytes.
@@ -13,10 +13,13 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 /// The provider files that ship with the program.
 const EMBEDDED: &[(&str, &str)] = &[
+    ("azurelinux-3.0.yaml", include_str!("../../data/azurelinux-3.0.yaml")),
     ("debian-12.yaml", include_str!("../../data/debian-12.yaml")),
     ("debian-13.yaml", include_str!("../../data/debian-13.yaml")),
     ("elxr-12.yaml", include_str!("../../data/elxr-12.yaml")),
     ("elxr-13.yaml", include_str!("../../data/elxr-13.yaml")),
+    ("emt-3.0.yaml", include_str!("../../data/emt-3.0.yaml")),
+    ("redhat-10.yaml", include_str!("../../data/redhat-10.yaml")),
     ("ubuntu-22.04.yaml", include_str!("../../data/ubuntu-22.04.yaml")),
     ("ubuntu-24.04.yaml", include_str!("../../data/ubuntu-24.04.yaml")),
 ];
@@ -92,29 +95,39 @@ impl Catalogue {
         Ok(())
     }
 
-    /// All of them, sorted by name and version.
+    /// All that images can be built of, sorted by name and version.
     pub fn distros(&self) -> impl Iterator<Item = &Distro> {
+        self.described().filter(|distro| distro.family.is_supported())
+    }
+
+    /// All that there are files of, sorted by name and version; of some no image can be built yet.
+    pub fn described(&self) -> impl Iterator<Item = &Distro> {
         self.distros.values()
     }
 
     /// One release, by its version or another of its names.
     ///
     /// # Errors
-    /// There is none; the error says which there are.
+    /// There is none, the error says which there are; or no image can be built of it yet.
     pub fn find(&self, os: &str, version: &str) -> Result<&Distro, Error> {
-        let of_os: Vec<&Distro> = self.distros.values().filter(|distro| distro.os == os).collect();
+        let of_os: Vec<&Distro> = self.described().filter(|distro| distro.os == os).collect();
         if of_os.is_empty() {
-            let mut known: Vec<String> = self.distros.keys().map(|(os, _)| os.clone()).collect();
+            let mut known: Vec<String> = self.distros().map(|distro| distro.os.clone()).collect();
             known.dedup();
             return Err(Error::UnknownOs { os: os.into(), known });
         }
-        of_os.iter().find(|distro| distro.version == version || distro.aliases.contains(version)).copied().ok_or_else(
-            || Error::UnknownVersion {
+        let is_called = |distro: &&&Distro| distro.version == version || distro.aliases.contains(version);
+        match of_os.iter().find(is_called) {
+            Some(distro) if distro.family.is_supported() => Ok(distro),
+            Some(distro) => {
+                Err(Error::NotSupported { os: os.into(), version: distro.version.clone(), family: distro.family })
+            }
+            None => Err(Error::UnknownVersion {
                 os: os.into(),
                 version: version.into(),
                 known: of_os.iter().map(|distro| distro.version.clone()).collect(),
-            },
-        )
+            }),
+        }
     }
 
     /// The keys of one of a release's repositories: of its key file, those whose fingerprints the
@@ -158,10 +171,7 @@ fn check(distro: &Distro) -> Result<(), String> {
     }
     for repository in &distro.repositories {
         let id = &repository.id;
-        crate::fetch::BaseUrl::parse(&repository.url).map_err(|error| format!("repository {id}: {error}"))?;
-        if repository.suites.is_empty() {
-            return Err(format!("repository {id} has no suites"));
-        }
+        check_places(distro, repository).map_err(|sentence| format!("repository {id}: {sentence}"))?;
         if let Some(name) = &repository.keys {
             if name.contains('/') || name.starts_with('.') {
                 return Err(format!("repository {id}: the key file {name:?} is not a plain name"));
@@ -177,4 +187,32 @@ fn check(distro: &Distro) -> Result<(), String> {
         }
     }
     distro.scaffold.iter().try_for_each(scaffold::check)
+}
+
+/// Whether a repository can be found as its family looks for it.
+fn check_places(distro: &Distro, repository: &RepositoryFacts) -> Result<(), String> {
+    let lists: Vec<&String> = repository.metalink.iter().chain(&repository.mirrorlist).collect();
+    for architecture in distro.architectures.keys() {
+        let of = |url: &str| repository.for_architecture(url, architecture);
+        crate::fetch::BaseUrl::parse(&of(&repository.url)).map_err(|error| error.to_string())?;
+        for list in &lists {
+            crate::fetch::DocumentUrl::parse(&of(list)).map_err(|error| error.to_string())?;
+        }
+    }
+    match distro.family {
+        Family::Deb if repository.suites.is_empty() => Err("it has no suites".into()),
+        Family::Deb if !lists.is_empty() => Err("deb repositories have no metalink and no mirrorlist".into()),
+        Family::Deb if !repository.gpgcheck || !repository.repo_gpgcheck => {
+            Err("gpgcheck and repo_gpgcheck are for rpm repositories".into())
+        }
+        Family::Deb if repository.url.contains("{arch}") => Err("the URL of a deb repository has no {arch}".into()),
+        Family::Rpm if !repository.suites.is_empty() || !repository.components.is_empty() => {
+            Err("rpm repositories have no suites and no components".into())
+        }
+        Family::Rpm if repository.mirror.is_some() => Err("only deb repositories have mirrors by rule".into()),
+        Family::Rpm if !repository.gpgcheck && !repository.repo_gpgcheck => {
+            Err("neither its metadata nor its packages are signed".into())
+        }
+        _ => Ok(()),
+    }
 }

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Error, PathPattern, ScaffoldFile, VolatilePath};
-use crate::repository::RepositoryId;
+use super::{Architecture, Error, PathPattern, RepositoryFacts, ScaffoldFile, VolatilePath};
 
 /// The format of provider files that this program reads.
 pub(super) const FORMAT: u32 = 1;
@@ -35,7 +34,9 @@ pub struct Distro {
     /// The default packages of each variant that specs can name as `image.base.type`.
     pub variants: BTreeMap<Variant, VariantFacts>,
     /// The base set: the second cut point of the configure order (after the essential packages).
-    /// Names that a package set does not contain are passed over.
+    /// Names that a package set does not contain are passed over. Only for `deb`: rpm packages are
+    /// configured as they are installed.
+    #[serde(default)]
     pub base_set: BTreeSet<String>,
     /// Kernel packages.
     pub kernel: Kernel,
@@ -49,6 +50,10 @@ pub struct Distro {
     /// both relative to the root.
     #[serde(default)]
     pub merged_usr: BTreeMap<String, String>,
+    /// The network interfaces that are configured when a spec names none, as a pattern of
+    /// systemd.network(5), such as `en*`.
+    #[serde(default = "ethernet")]
+    pub network_match: String,
     /// Questions answered before packages are configured.
     #[serde(default)]
     pub debconf: Vec<DebconfAnswer>,
@@ -67,6 +72,26 @@ pub struct Distro {
 pub enum Family {
     /// dpkg and apt.
     Deb,
+    /// rpm and dnf.
+    Rpm,
+}
+
+impl Family {
+    /// Whether images can be built of its packages.
+    pub fn is_supported(self) -> bool {
+        match self {
+            Self::Deb => true,
+            Self::Rpm => false,
+        }
+    }
+
+    /// The name that provider files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
+        }
+    }
 }
 
 /// What kind of base a spec asks for.
@@ -89,46 +114,8 @@ impl Variant {
     }
 }
 
-/// One repository of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RepositoryFacts {
-    /// Its name in locks and messages.
-    pub id: RepositoryId,
-    /// The canonical URL, without a trailing slash.
-    pub url: String,
-    /// Its suites.
-    pub suites: Vec<String>,
-    /// Its components.
-    pub components: Vec<String>,
-    /// Only for these architectures; for all of the release's when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub architectures: Option<BTreeSet<Architecture>>,
-    /// The file with its signing keys, below `keys/`; absent when the program has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keys: Option<String>,
-    /// Fingerprints of primary keys, upper-case hexadecimal. Of the key file, only these count.
-    #[serde(default)]
-    pub fingerprints: BTreeSet<String>,
-    /// Where the owner publishes the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_url: Option<String>,
-    /// Which entries of the machine's own package configuration are mirrors of this repository.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mirror: Option<MirrorRule>,
-}
-
-/// How to tell that an entry of the machine's package configuration is a mirror of a repository:
-/// its suite without the release name has this form, or its URL's path ends so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MirrorRule {
-    /// The machine's own `ID` (os-release) for which this may hold.
-    pub os: String,
-    /// Release names of that distribution: a suite is one of them plus `suffixes`.
-    pub releases: BTreeSet<String>,
-    /// What may follow the release name in a suite, such as an empty text or `-updates`.
-    pub suffixes: BTreeSet<String>,
+fn ethernet() -> String {
+    "en*".into()
 }
 
 /// What depends on the architecture.
@@ -249,6 +236,8 @@ pub struct Initramfs {
     /// `{initrd}` for [`Boot::initrd`].
     pub command: Vec<String>,
     /// The command that packages call to have it made, which does nothing while they are configured.
+    /// Empty when they call none.
+    #[serde(default)]
     pub deferred: String,
     /// Packages that it takes something of, where they are installed: they are configured with the
     /// kernel. `*` at either end stands for any text.

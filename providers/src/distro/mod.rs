@@ -7,6 +7,7 @@
 mod architecture;
 mod catalogue;
 mod facts;
+mod repository;
 mod scaffold;
 mod volatile;
 
@@ -15,9 +16,9 @@ use std::path::PathBuf;
 pub use architecture::{Architecture, ArchitectureError};
 pub use catalogue::Catalogue;
 pub use facts::{
-    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, Live, MirrorRule,
-    RepositoryFacts, Variant, VariantFacts,
+    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, Live, Variant, VariantFacts,
 };
+pub use repository::{MirrorRule, RepositoryFacts};
 pub use scaffold::ScaffoldFile;
 pub use volatile::{PathPattern, Rule, VolatilePath};
 
@@ -70,6 +71,16 @@ pub enum Error {
         version: String,
         /// What there is.
         known: Vec<String>,
+    },
+    /// The release is described, but there is no code yet for the family of its packages.
+    #[error("use the provider '{os}' {version}: images of {} packages are not supported yet", family.as_str())]
+    NotSupported {
+        /// The distribution.
+        os: String,
+        /// The release.
+        version: String,
+        /// The family of its packages.
+        family: Family,
     },
     /// The release does not exist for this architecture.
     #[error("find the architecture {architecture} in {os} {version}")]

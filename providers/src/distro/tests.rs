@@ -4,9 +4,12 @@ use crate::repository::Repository;
 #[test]
 fn every_embedded_file_is_good() {
     let catalogue = Catalogue::embedded().unwrap();
-    let all: Vec<String> = catalogue.distros().map(|distro| format!("{} {}", distro.os, distro.version)).collect();
-    assert_eq!(all, ["debian 12", "debian 13", "elxr 12", "elxr 13", "ubuntu 22.04", "ubuntu 24.04"]);
-    for distro in catalogue.distros() {
+    let name = |distro: &Distro| format!("{} {}", distro.os, distro.version);
+    let supported: Vec<String> = catalogue.distros().map(name).collect();
+    assert_eq!(supported, ["debian 12", "debian 13", "elxr 12", "elxr 13", "ubuntu 22.04", "ubuntu 24.04"]);
+    let others = catalogue.described().filter(|distro| !distro.family.is_supported());
+    assert_eq!(others.map(name).collect::<Vec<_>>(), ["azurelinux 3.0", "emt 3.0", "redhat 10"]);
+    for distro in catalogue.described() {
         assert!(distro.variants.contains_key(&Variant::Minimal) && distro.variants.contains_key(&Variant::Server));
         assert!(distro.default_packages(Variant::Server).is_superset(&distro.default_packages(Variant::Minimal)));
         for (architecture, facts) in &distro.architectures {
@@ -24,21 +27,21 @@ fn every_embedded_file_is_good() {
 #[test]
 fn the_pinned_keys_are_in_the_key_files() {
     let catalogue = Catalogue::embedded().unwrap();
-    for distro in catalogue.distros() {
+    for distro in catalogue.described() {
         for facts in &distro.repositories {
             match catalogue.keyring(distro, facts) {
                 Ok(keyring) => {
                     assert_eq!(keyring.fingerprints().count(), facts.fingerprints.len());
+                    assert_eq!(distro.family, Family::Deb);
                     let repository = Repository::from_facts(facts, keyring).unwrap();
                     assert_eq!(repository.sources().len(), 1);
                 }
                 Err(error) => {
-                    assert_eq!(distro.os, "elxr");
+                    assert!(["azurelinux", "elxr", "emt", "redhat"].contains(&distro.os.as_str()), "{error}");
                     let hint = error.hint().unwrap();
-                    assert!(
-                        hint.contains("https://mirror.elxr.dev/elxr/") && hint.contains("providers.elxr"),
-                        "{hint}"
-                    );
+                    let published = facts.key_url.as_deref().unwrap();
+                    assert!(published.starts_with("https://") && hint.contains(published), "{hint}");
+                    assert!(hint.contains(&format!("providers.{}", distro.os)), "{hint}");
                 }
             }
         }
@@ -66,6 +69,59 @@ fn releases_are_found_by_each_of_their_names() {
     assert_eq!(error.hint().unwrap(), "known providers: debian, elxr, ubuntu");
     let error = catalogue.find("debian", "13").unwrap().architecture(&"riscv64".parse().unwrap()).unwrap_err();
     assert_eq!(error.hint().unwrap(), "it exists for amd64, arm64");
+}
+
+#[test]
+fn what_no_image_can_be_built_of_yet_is_told_apart_from_what_is_unknown() {
+    let catalogue = Catalogue::embedded().unwrap();
+    let error = catalogue.find("azurelinux", "3.0").unwrap_err();
+    assert_eq!(error.to_string(), "use the provider 'azurelinux' 3.0: images of rpm packages are not supported yet");
+    assert!(matches!(catalogue.find("azurelinux", "4.0"), Err(Error::UnknownVersion { .. })));
+}
+
+#[test]
+fn rpm_repositories_are_of_one_architecture() {
+    use crate::rpm::repository::{Error, Repository};
+    let catalogue = Catalogue::embedded().unwrap();
+    let distro = catalogue.described().find(|distro| distro.os == "azurelinux").unwrap();
+    let debian = catalogue.find("debian", "13").unwrap();
+    let keys = || catalogue.keyring(debian, &debian.repositories[0]).unwrap();
+    let mut facts = distro.repositories[0].clone();
+    facts.mirrorlist = Some("https://example.org/list?arch={arch}".into());
+    let repository = Repository::from_facts(&facts, &"aarch64".parse().unwrap(), keys()).unwrap();
+    assert_eq!(repository.describe(), "https://packages.microsoft.com/azurelinux/3.0/prod/base/aarch64");
+    assert!(format!("{:?}", repository.list).contains("arch=aarch64"));
+    assert!(repository.metadata_keys().unwrap().is_some() && repository.package_keys().is_some());
+    let emt = catalogue.described().find(|distro| distro.os == "emt").unwrap();
+    let mut repository = Repository::from_facts(&emt.repositories[0], &"x86_64".parse().unwrap(), keys()).unwrap();
+    assert!(repository.metadata_keys().unwrap().is_none() && repository.package_keys().is_some());
+    assert!(repository.describe().ends_with(" (metadata unsigned)"));
+    repository.gpgcheck = false;
+    assert!(matches!(repository.metadata_keys(), Err(Error::Unprotected { .. })));
+    assert_eq!(distro.network_match, "e*");
+    assert_eq!(debian.network_match, "en*");
+}
+
+#[test]
+fn repositories_are_described_as_their_family_has_them() {
+    let deb = include_str!("../../data/debian-13.yaml");
+    let rpm = include_str!("../../data/azurelinux-3.0.yaml");
+    for (text, from, to) in [
+        (deb, "    components: [main", "    gpgcheck: false\n    components: [main"),
+        (deb, "    components: [main", "    metalink: https://example.org/m\n    components: [main"),
+        (deb, "net/debian\n", "net/debian/{arch}\n"),
+        (rpm, "    keys:", "    suites: [x]\n    keys:"),
+        (rpm, "    keys:", "    components: [x]\n    keys:"),
+        (rpm, "    keys:", "    metalink: ftp://example.org/m\n    keys:"),
+        (rpm, "    keys:", "    gpgcheck: false\n    repo_gpgcheck: false\n    keys:"),
+        (rpm, "    keys:", "    mirror: { os: x, releases: [x], suffixes: [''] }\n    keys:"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("x.yaml"), text.replacen(from, to, 1)).unwrap();
+        let mut catalogue = Catalogue::embedded().unwrap();
+        assert!(catalogue.add_directory(directory.path()).is_err(), "{to}");
+    }
 }
 
 #[test]

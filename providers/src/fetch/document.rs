@@ -6,7 +6,7 @@ use std::io::Read;
 use reqwest::Url;
 
 use super::attempt::Stop;
-use super::{BaseUrl, Error, Fetcher, Reason, attempt, url};
+use super::{BaseUrl, DocumentUrl, Error, Fetcher, Reason, attempt, url};
 use crate::error::FileError;
 
 impl Fetcher {
@@ -33,6 +33,22 @@ impl Fetcher {
         let fetched = self.runtime.block_on(self.with_mirrors(what, &urls, async |url| self.read(url, limit).await));
         match fetched {
             Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fetches one document of at most `limit` bytes from where it is; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Offline`], [`Error::Cancelled`], or [`Error::Exhausted`].
+    pub fn document_at(&self, what: &str, url: &DocumentUrl, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        if self.options.offline && !url.is_local() {
+            return Err(Error::Offline { missing: vec![what.into()] });
+        }
+        let urls = [url.0.clone()];
+        match self.runtime.block_on(self.with_mirrors(what, &urls, async |url| self.read(url, limit).await)) {
+            Ok((bytes, _)) => Ok(Some(bytes)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }

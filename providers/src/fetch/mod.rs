@@ -22,7 +22,7 @@ use layers::Sha256;
 
 pub use file::FileRequest;
 pub use progress::{Progress, Silent};
-pub use url::{BaseUrl, UrlError};
+pub use url::{BaseUrl, DocumentUrl, UrlError};
 
 use crate::error::FileError;
 use client::Clients;

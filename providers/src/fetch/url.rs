@@ -65,6 +65,27 @@ impl BaseUrl {
         shown(&self.0)
     }
 
+    /// Whether another URL is on the same server: same scheme, host and port (RFC 6454).
+    pub fn has_origin_of(&self, other: &Self) -> bool {
+        let (one, other) = (&self.0, &other.0);
+        one.scheme() == other.scheme()
+            && one.host_str() == other.host_str()
+            && one.port_or_known_default() == other.port_or_known_default()
+    }
+
+    /// Where a relative or absolute reference leads to from here.
+    ///
+    /// # Errors
+    /// What it leads to is no URL of a repository.
+    pub(crate) fn resolve(&self, reference: &str) -> Result<Self, UrlError> {
+        let mut directory = self.0.clone();
+        directory.set_path(&format!("{}/", directory.path().trim_end_matches('/')));
+        match directory.join(reference) {
+            Ok(url) => Self::parse(url.as_str()),
+            Err(error) => Err(UrlError { shown: reference.chars().take(200).collect(), why: error.to_string() }),
+        }
+    }
+
     /// The last part of its path, such as `debian`.
     pub fn last_part(&self) -> &str {
         self.0.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
@@ -76,6 +97,42 @@ impl BaseUrl {
         let parent = url.path().rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
         url.set_path(&format!("{parent}/{name}"));
         Self(url)
+    }
+}
+
+/// The URL of one document, such as a list of mirrors: as that of a repository, but it may have a
+/// query.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DocumentUrl(pub(super) Url);
+
+impl DocumentUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// Not a URL, of another scheme than `http`, `https` or `file`, or with a fragment.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let base = text.split('?').next().unwrap_or_default();
+        BaseUrl::parse(base)?;
+        let fail = |why: &str| UrlError { shown: base.chars().take(200).collect(), why: why.to_owned() };
+        let url = Url::parse(text).map_err(|error| fail(&error.to_string()))?;
+        if url.fragment().is_some() { Err(fail("a document has no fragment")) } else { Ok(Self(url)) }
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.0.scheme() == "file"
+    }
+}
+
+impl fmt::Display for DocumentUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(&self.0))
+    }
+}
+
+impl fmt::Debug for DocumentUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DocumentUrl({self})")
     }
 }
 

@@ -2,11 +2,11 @@
 //! checked again, and kept for the next run.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use layers::Sha256;
 
+use super::compressed::Form;
 use super::{Error, IndexEntry, Release, Repository};
 use crate::cache::{self, CacheDir};
 use crate::error::FileError;
@@ -15,18 +15,7 @@ use crate::fetch::{Fetcher, FileRequest};
 /// The largest index, in bytes: about ten times Debian's largest.
 const MAX_INDEX: u64 = 640 * 1024 * 1024;
 
-/// Memory that the xz decoder may take, in bytes: level 9 needs 65 MiB.
-const XZ_MEMORY: u64 = 128 * 1024 * 1024;
-
-/// Compressed forms that are understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Plain,
-    Gzip,
-    Xz,
-    Zstd,
-}
-
+/// Suffixes of the compressed forms.
 const FORMS: [(&str, Form); 4] = [("", Form::Plain), (".gz", Form::Gzip), (".xz", Form::Xz), (".zst", Form::Zstd)];
 
 /// An index of a release, about to be read.
@@ -79,7 +68,7 @@ impl Wanted<'_> {
         let limit = plain.map_or(MAX_INDEX, |entry| entry.size.min(MAX_INDEX));
         let file = File::open(&path).map_err(FileError::on("open", &path))?;
         let expected = plain.map_or(0, |entry| usize::try_from(entry.size.min(MAX_INDEX)).unwrap_or(0));
-        let text = match decompress(form, file, limit, expected) {
+        let text = match form.decompress(file, limit, expected) {
             Ok(text) => text,
             Err(error) => {
                 remove(&path)?;
@@ -162,26 +151,10 @@ impl Wanted<'_> {
     }
 }
 
-fn remove(path: &Path) -> Result<(), FileError> {
+/// Removes a file, which may be gone already.
+pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FileError::on("remove", path)(error)),
         _ => Ok(()),
     }
-}
-
-/// Decompresses at most `limit` bytes.
-fn decompress(form: Form, file: File, limit: u64, expected: usize) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(expected);
-    let bound = limit.saturating_add(1);
-    let file = std::io::BufReader::with_capacity(128 * 1024, file);
-    match form {
-        Form::Plain => file.take(bound).read_to_end(&mut text)?,
-        Form::Gzip => flate2::bufread::MultiGzDecoder::new(file).take(bound).read_to_end(&mut text)?,
-        Form::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
-            liblzma::bufread::XzDecoder::new_stream(file, stream).take(bound).read_to_end(&mut text)?
-        }
-        Form::Zstd => zstd::stream::read::Decoder::with_buffer(file)?.take(bound).read_to_end(&mut text)?,
-    };
-    if text.len() as u64 > limit { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }

@@ -4,6 +4,7 @@
 //! Nothing of a repository is used before its chain is whole, and a repository that fails is
 //! never left out: an image without its security updates would look just like one with them.
 
+pub(crate) mod compressed;
 mod identity;
 mod index;
 mod kept;
@@ -18,7 +19,9 @@ use crate::trust::{Fingerprint, Keyring, UnixTime, date};
 use crate::{fetch, trust};
 
 pub use identity::{IdError, RepositoryId};
+pub(crate) use index::remove;
 pub use release::{IndexEntry, Release, ReleaseError};
+pub(crate) use update::at_once;
 pub use update::{Opening, Update, VerifiedIndex, VerifiedRelease, open_all, update, update_all};
 
 /// Whom to believe about a repository.

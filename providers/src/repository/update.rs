@@ -125,7 +125,10 @@ impl Opening<'_> {
 }
 
 /// Does the same for each, at once, and gives the results in order.
-fn at_once<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> Result<R, Error> + Sync) -> Result<Vec<R>, Error> {
+pub(crate) fn at_once<T: Send, R: Send, E: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(|| work(item))).collect();
         let done = threads.into_iter().map(|thread| thread.join());
