@@ -5,7 +5,8 @@ mod rpm_support;
 
 use std::collections::BTreeSet;
 
-use rpm_support::{Question, dnf, package};
+use providers::rpm::solve::{RepositoryRef, Source, Universe, solve};
+use rpm_support::{Question, dnf, package, packages};
 
 /// Small repositories with questions. A line `# …` begins a repository with a title, `@ N` another
 /// repository of priority N, `? wishes ! removed` asks, `?-` without weak dependencies. Packages
@@ -127,7 +128,8 @@ impl Dice {
 
 fn capability(dice: &mut Dice, names: usize) -> String {
     let versions = ["", "", "", " >= 2", " = 1", " < 3", " <= 2-1"];
-    match dice.roll(5) {
+    match dice.roll(if dice.0.is_multiple_of(3) { 6 } else { 5 }) {
+        5 => format!("/usr/bin/p{}", dice.roll(names)),
         0 => format!("cap{}{}", dice.roll(6), dice.one(&["", "", " >= 2"])),
         _ => format!("p{}{}", dice.roll(names), dice.one(&versions)),
     }
@@ -138,7 +140,12 @@ fn relation(dice: &mut Dice, names: usize, operators: &[&str]) -> String {
         0 if !operators.is_empty() => {
             let operator = dice.one(operators);
             let (a, b) = (capability(dice, names), capability(dice, names));
-            format!("({a} {operator} {b})")
+            match (operator, dice.roll(4)) {
+                ("if", 0) => format!("({a} if {b} else {})", capability(dice, names)),
+                ("or", 0) => format!("({a} or ({b} and {}))", capability(dice, names)),
+                ("and", 0) => format!("({a} and ({b} or {}))", capability(dice, names)),
+                _ => format!("({a} {operator} {b})"),
+            }
         }
         _ => capability(dice, names),
     }
@@ -147,6 +154,10 @@ fn relation(dice: &mut Dice, names: usize, operators: &[&str]) -> String {
 fn random(seed: u64) -> Question {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let names = 8 + dice.roll(20);
+    random_of(seed, dice, names)
+}
+
+fn random_of(seed: u64, mut dice: Dice, names: usize) -> Question {
     let mut repositories = Vec::new();
     for at in 0..1 + dice.roll(2) {
         let mut packages = Vec::new();
@@ -155,12 +166,19 @@ fn random(seed: u64) -> Question {
                 if dice.roll(8) == 0 {
                     continue;
                 }
-                let mut line = format!("p{name} {version}");
+                let version = match dice.roll(12) {
+                    0 => format!("{version}~rc1"),
+                    1 => format!("{version}^git2-3"),
+                    2 => format!("1:{version}"),
+                    _ => version.to_string(),
+                };
+                let mut line = format!("p{name} {version}{}", dice.one(&["", "", "", "", " noarch"]));
                 for (field, chance, operators) in [
                     ("Requires", 2, &["or", "and", "if"][..]),
                     ("Requires", 3, &["or", "with", "if"][..]),
                     ("Provides", 3, &[][..]),
-                    ("Conflicts", 14, &["and"][..]),
+                    ("Conflicts", 14, &["and", "unless"][..]),
+                    ("Files", 6, &[][..]),
                     ("Obsoletes", 20, &[][..]),
                     ("Recommends", 4, &["or", "if"][..]),
                     ("Suggests", 6, &[][..]),
@@ -172,6 +190,7 @@ fn random(seed: u64) -> Question {
                     }
                     let value = match field {
                         "Provides" => format!("cap{}{}", dice.roll(6), dice.one(&["", " = 1", " = 2", " = 3-1"])),
+                        "Files" => format!("/usr/bin/p{}", dice.roll(names)),
                         "Obsoletes" => format!("p{}{}", dice.roll(names), dice.one(&["", " < 2", " < 3"])),
                         _ => relation(&mut dice, names, operators),
                     };
@@ -195,6 +214,16 @@ fn the_choice_on_random_repositories_is_dnfs() {
     let solvable = questions.iter().filter(|question| question.ours().is_ok()).count();
     println!("{} repositories compared, {solvable} with an answer", questions.len());
     assert!(solvable * 2 > questions.len(), "too few questions have an answer: {solvable}");
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), questions.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_choice_on_large_random_repositories_is_dnfs() {
+    let questions: Vec<Question> = (1..=6).map(|seed| random_of(seed, Dice(seed * 77 + 1), 400)).collect();
+    let Some(wrong) = differences(&questions) else { return };
+    let chosen: Vec<usize> =
+        questions.iter().map(|question| question.ours().map_or(0, |chosen| chosen.len())).collect();
+    println!("chosen: {chosen:?}");
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), questions.len(), wrong.join("\n"));
 }
 
@@ -225,4 +254,61 @@ fn show_a_random_repository() {
     }
     println!("? {:?} recommends={}", question.install, question.recommends);
     println!("{:?}", differences(&[question]));
+}
+
+#[test]
+#[ignore = "a measurement: run it in release with --nocapture"]
+fn how_long_three_hundred_of_ten_thousand_take() {
+    let mut lines = String::new();
+    for at in 0..10_000usize {
+        let mut line =
+            format!("package{at} {}.{}; Provides: libp{at}.so.1()(64bit), virtual{} = 2", at % 7, at % 11, at % 500);
+        // Needs lead to lower numbers: some 300 packages in all.
+        let needs: Vec<String> = (1..=12)
+            .map(|step| format!("libp{}.so.1()(64bit)", (at * 31 + step * 977) % (at / 12 + 1)))
+            .filter(|name| *name != format!("libp{at}.so.1()(64bit)"))
+            .collect();
+        line.push_str(&format!("; Requires: {}", [vec!["/bin/sh".to_owned()], needs].concat().join(", ")));
+        if at % 5 == 0 {
+            line.push_str(&format!("; Recommends: package{}", (at + 17) % 10_000));
+        }
+        if at % 50 == 0 {
+            line.push_str(&format!("; Supplements: package{}", (at + 29) % 10_000));
+        }
+        if at % 90 == 0 {
+            line.push_str(&format!("; Conflicts: virtual{} < 1", at % 500));
+        }
+        if at == 0 {
+            line.push_str("; Files: /bin/sh");
+        }
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    let packages = packages(&lines);
+    drop(lines);
+    let mut question = Question {
+        title: "ten thousand".to_owned(),
+        install: (0..20).map(|at| format!("package{}", at * 450 + 100)).collect(),
+        recommends: true,
+        ..Question::default()
+    };
+    let request = question.request();
+    let kept = packages.clone();
+    let start = std::time::Instant::now();
+    let universe = Universe::new(vec![Source::new(RepositoryRef::new("test"), packages)], "x86_64");
+    let indexed = start.elapsed();
+    let start = std::time::Instant::now();
+    let solution = solve(&universe, &request).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    println!(
+        "{} packages: indexed in {indexed:?}, {} chosen in {:?}; {peak}",
+        universe.len(),
+        solution.packages.len(),
+        start.elapsed(),
+    );
+    question.repositories.push((99, kept));
+    if let Some(wrong) = differences(&[question]) {
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
 }

@@ -7,6 +7,7 @@ pub mod dependency;
 pub mod file;
 pub mod header;
 pub mod metadata;
+pub mod order;
 pub mod package;
 pub mod payload;
 pub mod repository;

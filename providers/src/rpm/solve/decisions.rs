@@ -191,7 +191,7 @@ fn recommended(search: &Search<'_>, term: Term<'_>, within: Option<&BTreeSet<Pac
             found.extend(packages.into_iter().filter(|&id| search.decided(id).is_none()));
         }
         Term::Rich(_) => {
-            for clause in clauses(search.universe, term, true, None) {
+            for clause in clauses(search.universe, term, true) {
                 let (wanted, absent): (Vec<_>, Vec<_>) = clause.into_iter().partition(|literal| literal.wanted);
                 let is_due = absent.iter().all(|literal| search.has(literal.package));
                 if !is_due || wanted.iter().any(|literal| search.has(literal.package)) {

@@ -159,27 +159,23 @@ impl<'u> Forced<'u> {
         let mut at = id;
         let mut seen = BTreeSet::from([id]);
         // Down to the package whose own need has no answer at all.
-        'down: loop {
-            let needs = self.needs.get(&at)?;
-            for need in needs.iter().filter(|need| !need.packages.iter().any(|&id| self.is_usable(id))) {
-                let blocked = |id: &PackageId| self.forbidden.contains(id);
-                if need.packages.is_empty() {
-                    return Some(self.missing(chain, at, need));
-                }
-                if let Some(&removed) = need.packages.iter().find(|id| blocked(id)) {
+        loop {
+            let mut needs = self.needs.get(&at)?.iter();
+            let need = needs.find(|need| !need.packages.iter().any(|&id| self.is_usable(id)))?;
+            let removed = need.packages.iter().find(|id| self.forbidden.contains(id));
+            let dead = need.packages.iter().filter(|id| self.dead.contains(*id)).find(|&&id| seen.insert(id));
+            match (removed, dead) {
+                (Some(&removed), _) => {
                     let name = self.universe.name(removed).to_owned();
                     return Some(Problem::Removed { name, chain, essential: false });
                 }
-                let dead = |id: &&PackageId| self.dead.contains(*id);
-                if let Some(&next) = need.packages.iter().filter(dead).find(|&&id| seen.insert(id)) {
+                (None, Some(&next)) => {
                     chain.push(self.universe.name(next).to_owned());
                     at = next;
-                    continue 'down;
                 }
-                // What remains is a version that another wish excludes.
-                return Some(self.missing(chain, at, need));
+                // Nothing has it, or only in a version that another wish excludes.
+                (None, None) => return Some(self.missing(chain, at, need)),
             }
-            return None;
         }
     }
 

@@ -41,16 +41,19 @@ impl Literal {
 /// A conjunction of clauses. None at all always holds; an empty clause never does.
 pub(super) type Clauses = Vec<Vec<Literal>>;
 
-/// The clauses of a relation, or of its contrary. `except` answers nothing: a package that
-/// conflicts with what it provides itself does not exclude itself. An expression that grows too
-/// large cannot be fulfilled.
-pub(super) fn clauses(universe: &Universe, term: Term<'_>, wanted: bool, except: Option<PackageId>) -> Clauses {
-    let builder = Builder { universe, except };
+/// The clauses of a relation, or of its contrary. An expression that grows too large cannot be
+/// fulfilled.
+pub(super) fn clauses(universe: &Universe, term: Term<'_>, wanted: bool) -> Clauses {
+    let builder = Builder { universe };
     let built = match term {
         Term::Simple(dependency) => builder.simple(dependency, wanted),
         Term::Rich(rich) => builder.rich(rich, wanted),
     };
     let mut clauses = built.unwrap_or_else(|| vec![Vec::new()]);
+    if clauses.iter().any(Vec::is_empty) {
+        // What cannot be fulfilled is not wanted in part.
+        return vec![Vec::new()];
+    }
     for clause in &mut clauses {
         clause.sort_unstable_by_key(|literal| literal.rank());
         clause.dedup();
@@ -66,7 +69,6 @@ pub(super) fn clauses(universe: &Universe, term: Term<'_>, wanted: bool, except:
 
 struct Builder<'u> {
     universe: &'u Universe,
-    except: Option<PackageId>,
 }
 
 impl Builder<'_> {
@@ -74,9 +76,7 @@ impl Builder<'_> {
         if is_rpms_own(dependency) {
             return Some(if wanted { Vec::new() } else { vec![Vec::new()] });
         }
-        let mut found = self.universe.satisfiers(dependency);
-        found.retain(|&id| Some(id) != self.except);
-        Some(self.set(found, wanted))
+        Some(self.set(self.universe.satisfiers(dependency), wanted))
     }
 
     fn set(&self, packages: Vec<PackageId>, wanted: bool) -> Clauses {
@@ -94,9 +94,7 @@ impl Builder<'_> {
             (Rich::And(parts), false) => self.any(parts, false),
             (Rich::Or(parts), true) => self.any(parts, true),
             (Rich::With(_) | Rich::Without(_), _) => {
-                let mut found: Vec<PackageId> = members(self.universe, rich).into_iter().collect();
-                found.retain(|&id| Some(id) != self.except);
-                Some(self.set(found, wanted))
+                Some(self.set(members(self.universe, rich).into_iter().collect(), wanted))
             }
             (Rich::If(conditional), _) => {
                 let Conditional { then, condition, otherwise } = &**conditional;

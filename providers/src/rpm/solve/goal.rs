@@ -341,7 +341,7 @@ pub(super) fn needs(universe: &Universe, id: PackageId) -> Vec<(String, Clauses)
     requires
         .map(|requirement| {
             let term: Term<'_> = universe.term(&requirement.relation);
-            (requirement.relation.to_string(), clauses(universe, term, true, None))
+            (requirement.relation.to_string(), clauses(universe, term, true))
         })
         .collect()
 }

@@ -2,9 +2,11 @@
 //!
 //! The choice is the one that dnf (libsolv) makes on the same repositories for an empty system.
 //! [`decisions`] takes decisions in libsolv's order and by its [`policy`], on a [`search`] that
-//! follows each and learns from those that fail; where that gives up, a SAT solver proper takes
-//! over ([`sat`]), and where no solution exists the reason is put into words ([`explain`]).
+//! follows each and learns from those that fail; where that takes too long, the SAT solver that
+//! deb uses takes over ([`sat`]), and where no solution exists the reason is put into words
+//! ([`explain`], [`account`]).
 
+mod account;
 mod decisions;
 mod explain;
 mod formula;
@@ -119,7 +121,10 @@ pub fn solve(universe: &Universe, request: &Request) -> Result<Solution, Unsolva
     });
     let chosen = match found {
         Ok(chosen) => chosen,
-        Err(_) => {
+        Err(search::Stop::Contradiction(core)) => {
+            return Err(explain::explain(universe, &goal, account::account(universe, &rules, &core)));
+        }
+        Err(search::Stop::Budget) => {
             let needed = sat::solve(universe, &rules).map_err(|account| explain::explain(universe, &goal, account))?;
             weakly(universe, &rules, request, needed)
         }

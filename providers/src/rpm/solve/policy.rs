@@ -69,7 +69,7 @@ fn note(universe: &Universe, relations: &[Relation], wanted: &mut [bool], wanted
                     wanted[id.at()] = true;
                 }
             }
-            term => wanted_if.extend(clauses(universe, term, true, None)),
+            term => wanted_if.extend(clauses(universe, term, true)),
         }
     }
 }
@@ -149,11 +149,10 @@ fn drop_obsoleted(universe: &Universe, candidates: &mut Vec<PackageId>) {
         reached
     };
     let reached: BTreeMap<PackageId, BTreeSet<PackageId>> = below.keys().map(|&id| (id, reach(id))).collect();
-    let is_below = |id: PackageId, other: PackageId| reached.get(&other).is_some_and(|set| set.contains(&id));
-    let dropped: BTreeSet<PackageId> = present
+    let obsoletes = |id: PackageId, other: PackageId| reached.get(&id).is_some_and(|set| set.contains(&other));
+    let dropped: BTreeSet<PackageId> = reached
         .iter()
-        .copied()
-        .filter(|&id| reached.keys().any(|&other| is_below(id, other) && !is_below(other, id)))
+        .flat_map(|(&id, below)| below.iter().copied().filter(move |&other| other != id && !obsoletes(other, id)))
         .collect();
     candidates.retain(|id| !dropped.contains(id));
 }

@@ -8,7 +8,10 @@ use super::universe::{PackageId, Term, Universe};
 use crate::rpm::Relation;
 
 /// Most clauses of one goal. A whole distribution of 60,000 packages has some two million.
-const CLAUSES_MAX: usize = 8 << 20;
+const CLAUSES_MAX: usize = 4 << 20;
+
+/// Most literals in them: where everything needs what everything provides they grow much faster.
+const LITERALS_MAX: usize = 32 << 20;
 
 /// The clauses of a goal.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ impl Rules {
             forbidden: goal.forbidden.clone(),
             reached: BTreeSet::new(),
         };
+        let mut literals = 0usize;
         let mut stack: Vec<PackageId> = goal.wishes.iter().flat_map(|wish| wish.candidates.iter().copied()).collect();
         if recommends {
             stack.extend(universe.ids().filter(|&id| !universe.package(id).supplements.is_empty()));
@@ -44,8 +48,10 @@ impl Rules {
             if !rules.reached.insert(id) {
                 continue;
             }
+            let known = rules.packages.len();
             rules.add(universe, id, recommends, &mut stack);
-            if rules.packages.len() > CLAUSES_MAX {
+            literals = rules.packages.iter().skip(known).fold(literals, |sum, clause| sum.saturating_add(clause.len()));
+            if rules.packages.len() > CLAUSES_MAX || literals > LITERALS_MAX {
                 return None;
             }
         }
@@ -59,7 +65,7 @@ impl Rules {
     fn add(&mut self, universe: &Universe, id: PackageId, recommends: bool, stack: &mut Vec<PackageId>) {
         let package = universe.package(id);
         for requirement in &package.requires {
-            for clause in clauses(universe, universe.term(&requirement.relation), true, None) {
+            for clause in clauses(universe, universe.term(&requirement.relation), true) {
                 stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
                 self.push(id, clause);
             }
@@ -71,7 +77,7 @@ impl Rules {
         }
         if recommends {
             for relation in &package.recommends {
-                for clause in clauses(universe, universe.term(relation), true, None) {
+                for clause in clauses(universe, universe.term(relation), true) {
                     stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
                 }
             }
@@ -93,7 +99,11 @@ pub(super) fn exclusions(universe: &Universe, id: PackageId) -> impl Iterator<It
     let package = universe.package(id);
     let conflicts = package.conflicts.iter().flat_map(move |relation: &Relation| {
         let term: Term<'_> = universe.term(relation);
-        clauses(universe, term, false, Some(id)).into_iter().map(move |clause| (relation.to_string(), clause))
+        let clauses = clauses(universe, term, false).into_iter();
+        // A package that conflicts with what it provides itself does not exclude itself.
+        clauses
+            .filter(move |clause| **clause != [Literal::absent(id)])
+            .map(move |clause| (relation.to_string(), clause))
     });
     let obsoletes =
         universe.obsoleted_by(id).map(|(obsolete, other)| (obsolete.to_string(), vec![Literal::absent(other)]));

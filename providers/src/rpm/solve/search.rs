@@ -4,6 +4,13 @@
 //! that the packages found are those that dnf finds: wishes first, then what packages need, then
 //! what they recommend; last, choices that turned out not to be needed are made again.
 
+mod learning;
+
+use std::collections::BTreeMap;
+
+use learning::Conflict;
+pub(super) use learning::Core;
+
 use super::formula::Literal;
 use super::policy::Weak;
 use super::rules::Rules;
@@ -11,13 +18,13 @@ use super::universe::{PackageId, Universe};
 
 /// Most conflicts of one search before the SAT solver proper takes over. Real requests have none
 /// or a few.
-const CONFLICTS_MAX: usize = 20_000;
+const CONFLICTS_MAX: usize = 5_000;
 
 /// Why a search ended without packages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
     /// There is no solution.
-    Contradiction,
+    Contradiction(Core),
     /// It was looked for long enough.
     Budget,
 }
@@ -47,8 +54,6 @@ pub(super) struct Search<'u> {
     pub universe: &'u Universe,
     pub rules: &'u Rules,
     clauses: Vec<Vec<Literal>>,
-    /// Number of clauses that come from packages; those of wishes and learnt ones follow.
-    packages: usize,
     /// Clauses between whose packages something may have to be chosen.
     open: Vec<usize>,
     /// Clauses by the place of a literal that was watched in them.
@@ -62,6 +67,8 @@ pub(super) struct Search<'u> {
     starts: Vec<usize>,
     head: usize,
     conflicts: usize,
+    /// What each learnt clause was learnt from.
+    learnt: BTreeMap<usize, Core>,
     pub branches: Vec<Branch>,
     pub weak: Weak,
 }
@@ -73,7 +80,6 @@ impl<'u> Search<'u> {
             universe,
             rules,
             clauses: Vec::with_capacity(rules.packages.len() + rules.wishes.len()),
-            packages: rules.packages.len(),
             open: Vec::new(),
             watches: vec![Vec::new(); universe.len().saturating_mul(2)],
             levels: vec![0; universe.len()],
@@ -82,43 +88,37 @@ impl<'u> Search<'u> {
             starts: vec![0],
             head: 0,
             conflicts: 0,
+            learnt: BTreeMap::new(),
             branches: Vec::new(),
             weak: Weak::new(universe.len()),
         };
         for &package in &rules.forbidden {
-            search.assert(Literal::absent(package))?;
+            search.enqueue(Literal::absent(package), Reason::Decision);
         }
         for clause in rules.packages.iter().chain(&rules.wishes) {
+            let at = search.attach(clause.clone());
             match clause[..] {
-                [] => return Err(Stop::Contradiction),
-                [only] => {
-                    search.clauses.push(clause.clone());
-                    search.assert(only)?;
-                }
-                _ => {
-                    search.attach(clause.clone());
-                }
+                [] => return Err(search.contradiction(Conflict { literals: Vec::new(), clause: Some(at) })),
+                [only] => match search.value(only) {
+                    Some(true) => {}
+                    Some(false) => {
+                        return Err(search.contradiction(Conflict { literals: vec![only], clause: Some(at) }));
+                    }
+                    None => search.enqueue(only, Reason::Clause(at)),
+                },
+                _ => {}
             }
         }
         search.settle()?;
         Ok(search)
     }
 
-    fn assert(&mut self, literal: Literal) -> Result<(), Stop> {
-        match self.value(literal) {
-            Some(true) => Ok(()),
-            Some(false) => Err(Stop::Contradiction),
-            None => {
-                self.enqueue(literal, Reason::Decision);
-                Ok(())
-            }
-        }
-    }
-
     fn attach(&mut self, clause: Vec<Literal>) -> usize {
         let at = self.clauses.len();
-        for &literal in clause.iter().take(2) {
-            self.watches[place(literal)].push(at);
+        if clause.len() > 1 {
+            for &literal in clause.iter().take(2) {
+                self.watches[place(literal)].push(at);
+            }
         }
         if clause.iter().filter(|literal| literal.wanted).nth(1).is_some() {
             self.open.push(at);
@@ -183,12 +183,13 @@ impl<'u> Search<'u> {
         while let Some(conflict) = self.propagate() {
             self.conflicts += 1;
             if self.level() == 1 {
-                return Err(Stop::Contradiction);
+                return Err(self.contradiction(conflict));
             }
             if self.conflicts > CONFLICTS_MAX {
                 return Err(Stop::Budget);
             }
-            let (asserting, rest) = self.analyze(conflict).ok_or(Stop::Contradiction)?;
+            // A conflict above the first level hangs on that level's decision.
+            let (asserting, rest, core) = self.analyze(conflict).ok_or(Stop::Budget)?;
             let level = |literal: &Literal| {
                 usize::try_from(self.levels[literal.package.at()].unsigned_abs()).unwrap_or(usize::MAX)
             };
@@ -202,17 +203,15 @@ impl<'u> Search<'u> {
             {
                 clause.swap(1, highest);
             }
-            let reason = match clause.len() {
-                1 => Reason::Decision,
-                _ => Reason::Clause(self.attach(clause)),
-            };
-            self.enqueue(asserting, reason);
+            let at = self.attach(clause);
+            self.learnt.insert(at, core);
+            self.enqueue(asserting, Reason::Clause(at));
         }
         Ok(())
     }
 
-    /// Follows what was decided; the literals of a clause that became false, if one did.
-    fn propagate(&mut self) -> Option<Vec<Literal>> {
+    /// Follows what was decided; the clause that became false, if one did.
+    fn propagate(&mut self) -> Option<Conflict> {
         while let Some(&literal) = self.trail.get(self.head) {
             self.head += 1;
             if literal.wanted {
@@ -221,7 +220,10 @@ impl<'u> Search<'u> {
                         continue;
                     }
                     match self.decided(other) {
-                        Some(true) => return Some(vec![literal.not(), Literal::absent(other)]),
+                        Some(true) => {
+                            let literals = vec![literal.not(), Literal::absent(other)];
+                            return Some(Conflict { literals, clause: None });
+                        }
                         Some(false) => {}
                         None => self.enqueue(Literal::absent(other), Reason::SameName(literal.package)),
                     }
@@ -237,7 +239,7 @@ impl<'u> Search<'u> {
                     Visit::Kept => kept.push(at),
                     Visit::Conflict => {
                         kept.extend(watching.iter().skip(seen).copied());
-                        conflict = Some(self.clauses[at].clone());
+                        conflict = Some(Conflict { literals: self.clauses[at].clone(), clause: Some(at) });
                         break;
                     }
                 }
@@ -276,46 +278,6 @@ impl<'u> Search<'u> {
         }
     }
 
-    /// From a conflict to the first decision that it implies (first unique implication point): a
-    /// literal that must hold, and those that were false all along.
-    fn analyze(&self, conflict: Vec<Literal>) -> Option<(Literal, Vec<Literal>)> {
-        let level = i64::try_from(self.level()).unwrap_or(i64::MAX);
-        let mut seen = std::collections::BTreeSet::new();
-        let mut rest = Vec::new();
-        let mut pending = 0usize;
-        let mut at = self.trail.len();
-        let mut literals = conflict;
-        loop {
-            for literal in literals {
-                let decided = self.levels[literal.package.at()];
-                if self.value(literal) != Some(false) || !seen.insert(literal.package) {
-                    continue;
-                }
-                match decided.abs() {
-                    1 => {}
-                    decided if decided == level => pending += 1,
-                    _ => rest.push(literal),
-                }
-            }
-            let literal = loop {
-                at = at.checked_sub(1)?;
-                let literal = *self.trail.get(at)?;
-                if seen.contains(&literal.package) && self.levels[literal.package.at()].abs() == level {
-                    break literal;
-                }
-            };
-            pending = pending.checked_sub(1)?;
-            if pending == 0 {
-                return Some((literal.not(), rest));
-            }
-            literals = match self.reasons[literal.package.at()] {
-                Reason::Decision => Vec::new(),
-                Reason::Clause(at) => self.clauses[at].clone(),
-                Reason::SameName(other) => vec![Literal::absent(other)],
-            };
-        }
-    }
-
     /// Takes back all decisions above a level.
     pub fn revert(&mut self, level: usize) {
         let Some(&start) = self.starts.get(level) else { return };
@@ -341,12 +303,9 @@ impl<'u> Search<'u> {
     /// The candidates of the clause at a place of [`Search::open_clauses`], where it needs a choice.
     pub fn open_candidates(&self, place: usize) -> Option<Vec<PackageId>> {
         let &at = self.open.get(place)?;
-        let own = self.packages + self.rules.wishes.len();
         // The order of literals within a clause changes; the candidates' order must not.
         let mut candidates = self.candidates(&self.clauses[at])?;
-        if at < own || candidates.len() > 1 {
-            candidates.sort_unstable();
-        }
+        candidates.sort_unstable();
         Some(candidates)
     }
 

@@ -252,6 +252,16 @@ impl Universe {
         self.name_ids.get(name).map_or(&[], |&name| self.named(name))
     }
 
+    /// The best package of a name: of the repository with the lowest priority, the newest.
+    pub fn candidate(&self, name: &str) -> Option<PackageId> {
+        let better = |&&a: &&PackageId, &&b: &&PackageId| {
+            let priorities = self.repository(b).priority.cmp(&self.repository(a).priority);
+            // Of equals the first.
+            priorities.then_with(|| self.evr(a).compare(self.evr(b))).then(b.cmp(&a))
+        };
+        self.packages_named(name).iter().max_by(better).copied()
+    }
+
     /// Every name that packages have, in no order.
     pub fn package_names(&self) -> impl Iterator<Item = &str> {
         self.name_ids.keys().map(|name| &**name)
