@@ -188,6 +188,12 @@ fn answers(workshop: &Workshop, root: &Path) -> Vec<(String, String)> {
         let output = workshop.rpm(root).args(question).output().unwrap();
         answers.push((question.join(" "), text(&output) + &String::from_utf8_lossy(&output.stderr)));
     }
+    if tool("dnf") {
+        let output = workshop.dnf(root).arg("check").output().unwrap();
+        let problems = text(&output);
+        assert!(problems.contains("relations-3:2.0~rc1-4^git.noarch has missing requires of"), "{output:?}");
+        answers.push(("dnf check".into(), problems));
+    }
     answers
 }
 

@@ -140,6 +140,19 @@ impl Workshop {
         command.arg("--root").arg(root).args(["--define", "_dbpath /var/lib/rpm"]);
         command
     }
+
+    /// A dnf that knows what is installed in a root, and no repository.
+    pub fn dnf(&self, root: &Path) -> Command {
+        // dnf asks rpm's configuration where the database is, which on Debian is elsewhere.
+        std::fs::write(self.path(".rpmmacros"), "%_dbpath /var/lib/rpm\n").unwrap();
+        let mut command = self.command("dnf");
+        command.arg("--installroot").arg(root).args(["--releasever", "1", "--disablerepo", "*"]);
+        for (option, directory) in [("reposdir", "repos"), ("cachedir", "cache"), ("logdir", "log")] {
+            std::fs::create_dir_all(self.path(directory)).unwrap();
+            command.arg(format!("--setopt={option}={}", self.path(directory).display()));
+        }
+        command
+    }
 }
 
 impl Drop for Workshop {

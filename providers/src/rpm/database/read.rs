@@ -13,6 +13,8 @@ use crate::rpm::header::{Header, tag};
 const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Most bytes of all packages' headers together; they are kept in memory.
 const HEADERS_BYTES_MAX: usize = 1 << 30;
+/// Most bytes of one package's header, which is more than headers may have.
+const HEADER_BYTES_MAX: usize = 256 << 20;
 /// Most packages. All that a distribution has are some 60,000.
 const PACKAGES_MAX: usize = 200_000;
 
@@ -42,8 +44,12 @@ impl Database {
         let mut bytes = 0usize;
         let damaged = |reason: String| Error::Damaged { path: path.into(), reason };
         {
-            let query = r#"SELECT hnum, blob FROM "Packages" NOT INDEXED ORDER BY hnum"#;
-            let mut statement = connection.prepare(query).map_err(failed)?;
+            // sqlite knows a value's length without reading it.
+            let query = format!(
+                r#"SELECT hnum, CASE WHEN length(blob) <= {HEADER_BYTES_MAX} THEN blob END
+                   FROM "Packages" NOT INDEXED ORDER BY hnum"#
+            );
+            let mut statement = connection.prepare(&query).map_err(failed)?;
             let mut rows = statement.query([]).map_err(failed)?;
             while let Some(row) = rows.next().map_err(failed)? {
                 let number: u32 = row.get(0).map_err(failed)?;
