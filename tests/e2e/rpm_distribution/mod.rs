@@ -13,6 +13,7 @@ pub mod publish;
 pub mod referee;
 mod relations;
 mod release;
+mod sound;
 mod spec;
 pub mod triggers;
 
@@ -126,12 +127,24 @@ const SOURCES: &[&str] = &[
 /// A distribution on disk.
 pub struct Distribution {
     home: PathBuf,
+    repository: PathBuf,
 }
 
 impl Distribution {
     /// The repository: `repodata/` and `Packages/`.
-    pub fn repository(&self) -> PathBuf {
-        self.home.join("repository")
+    pub fn repository(&self) -> &Path {
+        &self.repository
+    }
+
+    /// The same distribution with a repository of a test's own, in a directory that is not there
+    /// yet: what is changed in it has to be another file, because packages are shared.
+    pub fn copied(&self, repository: &Path) -> Self {
+        must(Command::new("cp").arg("-al").arg(&self.repository).arg(repository));
+        // createrepo_c and gpg write these in place.
+        let repodata = repository.join("repodata");
+        fs::remove_dir_all(&repodata).unwrap();
+        must(Command::new("cp").arg("-a").arg(self.repository.join("repodata")).arg(&repodata));
+        Self { home: self.home.clone(), repository: repository.to_owned() }
     }
 
     /// The public key of packages and metadata, in armor.
@@ -197,7 +210,7 @@ pub fn get() -> &'static Distribution {
             make(&work, &home, &closure);
         }
         let _ = fs::remove_dir_all(&work);
-        Distribution { home }
+        Distribution { repository: home.join("repository"), home }
     })
 }
 

@@ -7,9 +7,14 @@ use std::process::Command;
 use super::spec::{EPOCH, tool};
 use crate::support::must;
 
-/// The keys: of the distribution, and of somebody whom nobody trusts.
+/// The keys: of the distribution, of somebody whom nobody trusts, and one of the distribution's
+/// that was good for a day of the year 2020.
 pub const OURS: &str = "packages";
 pub const THEIRS: &str = "strangers";
+pub const EXPIRED: &str = "expired";
+
+/// When that one was made, in gpg's form.
+const LONG_AGO: &str = "20200101T000000";
 
 /// gpg with the suite's own keys.
 pub fn gpg(home: &Path) -> Command {
@@ -27,7 +32,33 @@ pub fn make_keys(home: &Path) -> String {
         let user = format!("{name} <a@b.c>");
         must(gpg(home).args(["--passphrase", "", "--quick-gen-key", &user, kind, "sign", "never"]));
     }
-    must(gpg(home).args(["--armor", "--export", OURS]))
+    must(gpg(home).args(["--faked-system-time", LONG_AGO, "--passphrase", ""]).args([
+        "--quick-gen-key",
+        &format!("{EXPIRED} <a@b.c>"),
+        "rsa2048",
+        "sign",
+        "1d",
+    ]));
+    key(home, OURS)
+}
+
+/// A public key in its armor.
+pub fn key(home: &Path, name: &str) -> String {
+    must(gpg(home).args(["--armor", "--export", name]))
+}
+
+/// Signs a package file anew with another key. The file becomes one of its own.
+pub fn resign(home: &Path, package: &Path, key: &str) {
+    let copy = package.with_extension("copy");
+    fs::copy(package, &copy).unwrap();
+    fs::rename(copy, package).unwrap();
+    let mut rpmsign = tool("rpmsign", home);
+    rpmsign.arg("--define").arg(format!("_gpg_name {key}"));
+    if key == EXPIRED {
+        rpmsign.arg("--define").arg(format!("_gpg_sign_cmd_extra_args --faked-system-time {LONG_AGO}"));
+    }
+    must(rpmsign.arg("--resign").arg(package));
+    stop_agent(home);
 }
 
 /// gpg starts an agent for each home that would outlive the suite.
@@ -60,29 +91,41 @@ pub fn publish(home: &Path, packages: &Path, repository: &Path) {
     }
     fs::write(home.join("comps.xml"), COMPS).unwrap();
     fs::write(home.join("updateinfo.xml"), UPDATEINFO).unwrap();
-    index(home, repository);
+    index(home, repository, "gz");
 }
 
-/// Writes and signs the metadata of a repository as its packages are now.
-pub fn index(home: &Path, repository: &Path) {
+/// Writes and signs the metadata of a repository as its packages are now, compressed as
+/// createrepo_c names it: `gz`, `xz`, `bz2`.
+pub fn index(home: &Path, repository: &Path, compression: &str) {
     must(
         tool("createrepo_c", home)
-            .args(["--quiet", "--no-database", "--checksum=sha256", "--general-compress-type=gz", "--workers=2"])
+            .args(["--quiet", "--no-database", "--checksum=sha256", "--workers=2"])
+            .arg(format!("--general-compress-type={compression}"))
             .args(["--revision", EPOCH, "--set-timestamp-to-revision", "--groupfile"])
             .arg(home.join("comps.xml"))
             .arg(repository),
     );
     let repodata = repository.join("repodata");
-    must(tool("modifyrepo_c", home).args(["--checksum=sha256"]).arg(home.join("updateinfo.xml")).arg(&repodata));
+    let compress = format!("--compress-type={compression}");
+    must(
+        tool("modifyrepo_c", home)
+            .args(["--checksum=sha256", &compress])
+            .arg(home.join("updateinfo.xml"))
+            .arg(&repodata),
+    );
     sign_metadata(home, repository, OURS);
-    fs::write(repodata.join("repomd.xml.key"), must(gpg(home).args(["--armor", "--export", OURS]))).unwrap();
+    fs::write(repodata.join("repomd.xml.key"), key(home, OURS)).unwrap();
 }
 
 /// Signs `repomd.xml` with a key.
 pub fn sign_metadata(home: &Path, repository: &Path, key: &str) {
     let repomd = repository.join("repodata/repomd.xml");
     let signature = repository.join("repodata/repomd.xml.asc");
-    must(gpg(home).args(["--local-user", key, "--detach-sign", "--armor", "--output"]).arg(signature).arg(repomd));
+    let mut gpg = gpg(home);
+    if key == EXPIRED {
+        gpg.args(["--faked-system-time", LONG_AGO]);
+    }
+    must(gpg.args(["--local-user", key, "--detach-sign", "--armor", "--output"]).arg(signature).arg(repomd));
     stop_agent(home);
 }
 

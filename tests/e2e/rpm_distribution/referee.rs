@@ -52,7 +52,7 @@ pub fn rpm_install(distribution: &Distribution, root: &Path, packages: &[PathBuf
 
 /// dnf for a root, both of its checks on.
 pub fn dnf(distribution: &Distribution, root: &Path) -> Command {
-    let configuration = distribution.home().join("dnf.conf");
+    let configuration = distribution.repository().with_extension("dnf.conf");
     let text = format!(
         "[main]\ngpgcheck=1\nplugins=0\nbest=1\ninstall_weak_deps=1\nreposdir=/nonexistent\n\
          [distribution]\nname=distribution\nbaseurl=file://{repository}\ngpgcheck=1\nrepo_gpgcheck=1\n\
@@ -73,7 +73,9 @@ pub fn dnf(distribution: &Distribution, root: &Path) -> Command {
 pub fn dnf_install(distribution: &Distribution, root: &Path, packages: &[&str]) -> String {
     let said = must(dnf(distribution, root).arg("install").args(packages));
     // The repository's metadata, which a system gets anew.
-    let _ = fs::remove_dir_all(root.join("var/cache/dnf"));
+    for entry in fs::read_dir(root.join("var/cache/dnf")).into_iter().flatten().filter_map(Result::ok) {
+        let _ = if entry.path().is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+    }
     said
 }
 

@@ -130,11 +130,6 @@ impl Spec {
         self.files.insert(path.to_owned(), directives.to_owned());
     }
 
-    /// Whether the package has a path.
-    pub fn lists(&self, path: &str) -> bool {
-        self.files.contains_key(path)
-    }
-
     pub fn unlist(&mut self, path: &str) {
         self.files.remove(path);
     }
