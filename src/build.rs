@@ -256,6 +256,7 @@ pub fn why(request: &BuildRequest, package: &str) -> Result<String, Error> {
         let next = match &found.why {
             providers::lock::Why::Dependency { of, .. } => of,
             providers::lock::Why::Recommended { by } => by,
+            providers::lock::Why::Supplements { of } => of,
             _ => return Ok(joined(&lines)),
         };
         // Reasons run in no circles in a lock of ours; one from elsewhere may.

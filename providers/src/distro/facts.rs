@@ -84,7 +84,7 @@ impl Family {
     pub fn is_supported(self) -> bool {
         match self {
             Self::Deb => true,
-            Self::Rpm => false,
+            Self::Rpm => true,
         }
     }
 
@@ -297,12 +297,14 @@ pub struct RpmFacts {
     pub database: String,
     /// Which word sizes the system takes, one bit each (`%_transaction_color`): 32 bits, 64 bits.
     pub color: u32,
+    /// Whether it makes the users and groups that packages provide: rpm 4.19 and later.
+    pub users: bool,
 }
 
 impl Default for RpmFacts {
     /// rpm's own (its macros, and those of its platforms x86_64 and aarch64).
     fn default() -> Self {
-        Self { database: "var/lib/rpm".into(), color: 3 }
+        Self { database: "var/lib/rpm".into(), color: 3, users: false }
     }
 }
 

@@ -18,7 +18,8 @@ use std::path::Path;
 
 use layers::{KeyBuilder, Stack};
 use providers::lock::{Group, LockedPackage};
-use providers::rpm::transaction::{Action, Package, coalesce_ldconfig, order};
+use providers::distro::RpmFacts;
+use providers::rpm::transaction::{Action, Package, Rules, coalesce_ldconfig, order};
 use providers::unpack::Aliases;
 
 use place::{Members, knows_owners, plan};
@@ -72,9 +73,13 @@ impl Transaction<'_> {
         let mut segment = Segment::on(&self.stack);
         // Scriptlets make users, and owners are looked up when a package is laid.
         let mut accounts = Accounts::read(&self.stack)?;
-        for action in actions(packages)? {
+        for action in actions(packages, &self.set.distro.rpm)? {
             match action {
                 Action::Script(run) => segment.run(run, &self.stack),
+                Action::MakeUsers { package, users } => {
+                    let name = packages.get(package).map_or("", |package| package.package.name.as_str());
+                    segment.make_users(name, users, &self.stack);
+                }
                 Action::Lay { package } => {
                     let Some(package) = packages.get(package) else { continue };
                     if segment.runs() && !knows_owners(package, &accounts) {
@@ -133,12 +138,12 @@ impl Transaction<'_> {
 }
 
 /// What rpm would do to install these packages into an empty system, in their order.
-fn actions(packages: &[Unpacked]) -> Result<Vec<Action>, Error> {
+fn actions(packages: &[Unpacked], facts: &RpmFacts) -> Result<Vec<Action>, Error> {
     let mut read = Vec::with_capacity(packages.len());
     for package in packages {
         read.push(Package::read(&package.header).to(&format!("read the scripts of {}", package.package.name))?);
     }
-    let actions = coalesce_ldconfig(order(&[], &read));
+    let actions = coalesce_ldconfig(order(&[], &read, Rules { users: facts.users }));
     for action in &actions {
         if let Action::Script(run) = action
             && (run.expand || run.query)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use layers::{Change, Entry, KeyBuilder, Stack, Tree, needs_materialising, plain_mode};
-use providers::rpm::transaction::Run;
+use providers::rpm::scripts::Phase;
+use providers::rpm::transaction::{Kind, Run, Users};
 use sandbox::{Command, Step};
 
 use super::unpack::Unpacked;
@@ -72,6 +73,30 @@ impl Segment {
     pub fn run(&mut self, scriptlet: Run, stack: &Stack) {
         self.catch_up(stack);
         self.parts.push(Part::Run(scriptlet));
+    }
+
+    /// Users and groups of a package are made, as rpm 4.19 does it (its scripts/sysusers.sh).
+    pub fn make_users(&mut self, package: &str, users: Users, stack: &Stack) {
+        let mut interpreter: Vec<Box<str>> = vec!["systemd-sysusers".into()];
+        if let Some(file) = &users.file {
+            interpreter.push(format!("--replace={}", String::from_utf8_lossy(file)).into());
+        }
+        interpreter.push("-".into());
+        self.run(
+            Run {
+                package: package.into(),
+                kind: Kind::Scriptlet(Phase::Pre),
+                interpreter,
+                body: None,
+                expand: false,
+                query: false,
+                arguments: Vec::new(),
+                input: users.lines,
+                prefixes: Vec::new(),
+                is_critical: true,
+            },
+            stack,
+        );
     }
 
     /// What was laid is mounted.

@@ -12,7 +12,7 @@ use providers::rpm::metadata::WantedFiles;
 use providers::rpm::order::{Item, order};
 use providers::rpm::repository::{self, Update, open_all};
 use providers::rpm::solve::{
-    Chosen, Origin, PackageId, RepositoryRef, Request, Source, Universe, Wish, solve, wanted_paths,
+    Chosen, Origin, RepositoryRef, Request, Source, Universe, Wish, solve, wanted_paths,
 };
 use providers::rpm::{Evr, Unverified, Verified};
 use providers::trust::{Keyring, UnixTime};
@@ -193,17 +193,21 @@ impl Choice<'_> {
 
     /// The packages in the order in which they are installed.
     fn packages(&self, universe: &Universe, chosen: &[Chosen]) -> Result<Vec<LockedPackage>, Error> {
-        let items: Vec<Item<'_>> = chosen.iter().map(|one| Item::of(universe.package(one.package))).collect();
+        let items: Vec<Item<'_>> = chosen
+            .iter()
+            // rpm installs everything in one transaction, in one order.
+            .map(|one| Item { package: universe.package(one.package), group: Group::Rest })
+            .collect();
         let mut locked = Vec::with_capacity(chosen.len());
         for place in order(&items) {
-            let Some(one) = chosen.get(place) else { continue };
-            locked.push(self.locked(universe, one.package, one)?);
+            let Some(one) = chosen.get(place.item) else { continue };
+            locked.push(self.locked(universe, one, place.group)?);
         }
         Ok(locked)
     }
 
-    fn locked(&self, universe: &Universe, id: PackageId, chosen: &Chosen) -> Result<LockedPackage, Error> {
-        let package = universe.package(id);
+    fn locked(&self, universe: &Universe, chosen: &Chosen, group: Group) -> Result<LockedPackage, Error> {
+        let (id, package) = (chosen.package, universe.package(chosen.package));
         if let Some(base) = &package.location.base {
             return Err(Error::build(format!("failed to lock {}: it lies outside its repository, at {base}", package.name))
                 .hint("exclude the package, or add the repository that it lies in"));
@@ -216,8 +220,7 @@ impl Choice<'_> {
             size: package.size,
             repository: universe.repository(id).id.clone().try_into().to("name a repository")?,
             path: package.location.path.trim_start_matches("./").to_owned(),
-            // rpm installs everything in one transaction, in one order.
-            group: Group::Rest,
+            group,
             automatic: chosen.automatic,
             why: chosen.why.clone(),
         })
