@@ -27,6 +27,7 @@ pub(crate) struct Partial {
     /// Whether some of them are of an earlier run, which may have pulled something else.
     pub(crate) resumed: bool,
     private: bool,
+    published: bool,
 }
 
 impl Partial {
@@ -50,7 +51,8 @@ impl Partial {
             file.set_len(0).map_err(FileError::on("truncate", &path))?;
             (file, path, true)
         };
-        let mut partial = Self { path, file, hasher: sha2::Sha256::new(), length: 0, resumed: false, private };
+        let mut partial =
+            Self { path, file, hasher: sha2::Sha256::new(), length: 0, resumed: false, private, published: false };
         partial.take_up(size)?;
         Ok(partial)
     }
@@ -94,13 +96,17 @@ impl Partial {
     }
 
     /// Puts it in place. Whether it must survive a power failure is the caller's to say.
-    pub(crate) fn publish(self, target: &Path) -> Result<(), FileError> {
-        std::fs::rename(&self.path, target).map_err(FileError::on("put in place", target))
+    pub(crate) fn publish(mut self, target: &Path) -> Result<(), FileError> {
+        std::fs::rename(&self.path, target).map_err(FileError::on("put in place", target))?;
+        self.published = true;
+        Ok(())
     }
+}
 
-    /// After a failure: keeps what the next run can go on with.
-    pub(crate) fn keep_if_useful(self) {
-        if self.private || self.length == 0 {
+impl Drop for Partial {
+    /// Keeps what the next run can go on with, also when a transfer is broken off from outside.
+    fn drop(&mut self) {
+        if !self.published && (self.private || self.length == 0) {
             // What is left behind is only an optimisation; the next run copes with all of it.
             let _ = std::fs::remove_file(&self.path);
         }

@@ -10,7 +10,7 @@ use crate::client::{Remote, Repository};
 use crate::descriptor::{Descriptor, digest_text};
 use crate::error::{Error, FileError, Reason};
 use crate::partial::Partial;
-use crate::request::{Call, header};
+use crate::request::{Call, Pace, header};
 use crate::retry::{Budget, Stop};
 
 /// A blob that is wanted as a file.
@@ -25,12 +25,12 @@ pub struct BlobPull {
 }
 
 impl Repository {
-    /// The size in bytes of a blob; `None` when the repository does not have it, or does not say.
+    /// Whether the repository has a blob.
     ///
     /// # Errors
     /// The registry does not answer.
-    pub fn blob_size(&self, digest: &Sha256) -> Result<Option<u64>, Error> {
-        self.block_on(self.remote.blob_size(digest))
+    pub fn has_blob(&self, digest: &Sha256) -> Result<bool, Error> {
+        Ok(self.block_on(self.remote.look_for_blob(digest))?.is_some())
     }
 
     /// Pulls blobs into files, several at a time. A file is there under its name only when it has
@@ -56,7 +56,8 @@ impl Repository {
 }
 
 impl Remote {
-    pub(crate) async fn blob_size(&self, digest: &Sha256) -> Result<Option<u64>, Error> {
+    /// The size in bytes of a blob, if the registry says one; `None` when there is no such blob.
+    pub(crate) async fn look_for_blob(&self, digest: &Sha256) -> Result<Option<Option<u64>>, Error> {
         let what = format!("look for {} at {}", digest_text(digest), self.place());
         let access = self.access(false);
         let mut budget = Budget::new(&self.inner.options);
@@ -65,7 +66,7 @@ impl Remote {
                 let url = self.url(&format!("blobs/{}", digest_text(digest))).await?;
                 let response = self.inner.send(&Call::new(Method::HEAD, url, &access)).await?;
                 match response.status() {
-                    StatusCode::OK => Ok(header(&response, "content-length").and_then(|text| text.parse().ok())),
+                    StatusCode::OK => Ok(Some(header(&response, "content-length").and_then(|text| text.parse().ok()))),
                     StatusCode::NOT_FOUND => Ok(None),
                     _ => Err(self.inner.refused(response).await),
                 }
@@ -141,7 +142,6 @@ impl Remote {
                 if matches!(error.reason(), Some(Reason::Digest { .. } | Reason::Long { .. } | Reason::Size { .. })) {
                     partial.truncate()?;
                 }
-                partial.keep_if_useful();
                 return Err(error);
             }
         }
@@ -169,8 +169,10 @@ impl Remote {
                 }
                 return Err(self.inner.refused(response).await);
             }
+            let mut pace = Pace::new();
             while let Some(bytes) = self.inner.chunk(&mut response).await? {
                 let count = bytes.len() as u64;
+                pace.step(&self.inner.options, count)?;
                 if partial.length.saturating_add(count) > pull.size {
                     return Err(Reason::Long { limit: pull.size }.into());
                 }

@@ -25,6 +25,10 @@ const CHUNK_MAX: u64 = 1 << 30;
 /// The smallest chunk that is tried when a registry finds chunks too large.
 const CHUNK_MIN: u64 = 64 << 10;
 
+/// How often another way to send a blob is tried: halving a chunk takes a few, and a registry that
+/// refuses chunks in one way and the whole in another would be asked for ever.
+const WAYS_MAX: u32 = 20;
+
 /// Where the bytes of a blob are.
 #[derive(Debug, Clone)]
 pub enum Content {
@@ -115,7 +119,7 @@ impl Remote {
         let what = digest_text(&push.digest);
         let sentence = format!("push {what} to {}", self.place());
         self.inner.progress.started(&what, push.size);
-        let pushed = if self.blob_size(&push.digest).await?.is_some() {
+        let pushed = if self.has(push, &sentence).await? {
             Pushed::Present
         } else if self.mount(&sentence, push).await? {
             Pushed::Mounted
@@ -127,6 +131,17 @@ impl Remote {
         };
         self.inner.progress.finished(&what);
         Ok(pushed)
+    }
+
+    /// Whether the registry has a blob already. One of another size cannot be that blob.
+    async fn has(&self, push: &BlobPush, what: &str) -> Result<bool, Error> {
+        match self.look_for_blob(&push.digest).await? {
+            None => Ok(false),
+            Some(Some(got)) if got != push.size => {
+                Err(Error::registry(what, Reason::Size { got, expected: push.size }))
+            }
+            Some(_) => Ok(true),
+        }
     }
 
     /// Asks the registry to take a blob from another repository of its own.
@@ -164,6 +179,7 @@ impl Remote {
         let mut budget = Budget::new(&self.inner.options);
         let (mut moved, mut offset) = (0u64, 0u64);
         let mut upload: Option<Upload> = None;
+        let mut ways_left = WAYS_MAX;
         loop {
             let stop = match self.go_on(job, &mut way, &mut upload, &mut offset, &mut moved).await {
                 Ok(()) => return Ok(()),
@@ -171,20 +187,27 @@ impl Remote {
             };
             let stop = match (&stop, way) {
                 // A proxy limits requests, which is learned only by trying.
-                (Stop::Failed(Reason::Status { status: 413, .. }, _), Way::Chunks(chunk)) if chunk > CHUNK_MIN => {
+                (Stop::Failed(Reason::Status { status: 413, .. }, _), Way::Chunks(chunk))
+                    if chunk > CHUNK_MIN && ways_left > 0 =>
+                {
+                    ways_left -= 1;
                     way = Way::Chunks((chunk / 2).max(CHUNK_MIN));
                     upload = None;
                     continue;
                 }
-                (Stop::Failed(Reason::Status { status: 413, .. }, _), Way::Whole) if job.push.size > CHUNK_MIN => {
+                (Stop::Failed(Reason::Status { status: 413, .. }, _), Way::Whole)
+                    if job.push.size > CHUNK_MIN && ways_left > 0 =>
+                {
+                    ways_left -= 1;
                     way = Way::Chunks((job.push.size / 2).max(CHUNK_MIN));
                     upload = None;
                     continue;
                 }
                 // Not every registry takes chunks.
                 (Stop::Failed(Reason::Status { status: 400 | 405 | 411 | 415 | 501, .. }, _), Way::Chunks(_))
-                    if offset == 0 && upload.is_some() =>
+                    if offset == 0 && upload.is_some() && ways_left > 0 =>
                 {
+                    ways_left -= 1;
                     way = Way::Whole;
                     upload = None;
                     continue;
@@ -200,7 +223,7 @@ impl Remote {
             };
             self.inner.again(sentence, &mut budget, stop, moved).await?;
             // The last answer may have been lost, and not what it was the answer to.
-            if self.blob_size(&job.push.digest).await? == Some(job.push.size) {
+            if self.has(job.push, sentence).await? {
                 return Ok(());
             }
             if let Some(open) = upload.take() {

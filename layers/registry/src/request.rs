@@ -11,6 +11,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use crate::client::Inner;
 use crate::connection::{failure, same_origin, shown};
 use crate::error::{Error, Reason, Refusals};
+use crate::options::Options;
 use crate::outgoing::Outgoing;
 use crate::reference::{Host, Name, is_loopback};
 use crate::retry::Stop;
@@ -253,6 +254,32 @@ impl Inner {
             _ => Reason::Status { status: status.as_u16(), refusals },
         };
         Stop::Failed(reason, wait)
+    }
+}
+
+/// Watches that a body does not come far too slowly.
+pub(crate) struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// So many more bytes have come.
+    pub(crate) fn step(&mut self, options: &Options, bytes: u64) -> Result<(), Reason> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let elapsed = self.since.elapsed();
+        if elapsed >= options.stall {
+            let least = options.slowest.saturating_mul(elapsed.as_secs());
+            if self.bytes < least {
+                return Err(Reason::Stalled(elapsed));
+            }
+            *self = Self::new();
+        }
+        Ok(())
     }
 }
 

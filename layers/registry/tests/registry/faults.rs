@@ -165,6 +165,12 @@ fn silence_and_cancellation_end_it() {
     let error = pull_with(options, &server, directory.path()).unwrap_err();
     assert!(matches!(error.reason(), Some(Reason::Stalled(_))), "{error}");
 
+    // A byte now and then is not much better.
+    let slow = Server::start(|_, _| Answer::bytes(blob()).trickle());
+    let options = Options { stall: Duration::from_secs(1), retries: 0, ..plain(&slow.host()) };
+    let error = pull_with(options, &slow, directory.path()).unwrap_err();
+    assert!(matches!(error.reason(), Some(Reason::Stalled(_))), "{error}");
+
     let options = plain(&server.host());
     let cancel = options.cancel.clone();
     std::thread::spawn(move || {

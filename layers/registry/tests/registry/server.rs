@@ -43,6 +43,8 @@ enum End {
     Cut(usize),
     /// Nothing more comes after so many bytes of the body.
     Stall(usize),
+    /// One byte after the other, slowly.
+    Trickle,
     /// The body is sent again and again, its length unsaid.
     Endless,
 }
@@ -86,6 +88,10 @@ impl Answer {
 
     pub fn stall(self, after: usize) -> Self {
         Self { end: End::Stall(after), ..self }
+    }
+
+    pub fn trickle(self) -> Self {
+        Self { end: End::Trickle, ..self }
     }
 
     pub fn endless(self) -> Self {
@@ -209,6 +215,16 @@ fn respond(stream: &mut TcpStream, request: &Request, answer: &Answer, end: &Ato
             stream.flush()?;
             while answer.end == End::Stall(count) && !end.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(true)
+        }
+        End::Trickle => {
+            for byte in &answer.body {
+                if end.load(Ordering::Relaxed) {
+                    break;
+                }
+                stream.write_all(&[*byte])?;
+                std::thread::sleep(Duration::from_millis(50));
             }
             Ok(true)
         }

@@ -180,6 +180,14 @@ fn an_upload_that_never_works_ends() {
     let error = result.unwrap_err();
     assert!(matches!(error.reason(), Some(Reason::Denied(_))), "{error}");
     assert_eq!(sizes(&log, "PUT").len(), 1);
+    // One that takes neither chunks nor the whole.
+    let (log, result) = push(200_000, |request, _, _| match request.method.as_str() {
+        "PATCH" => Some(Answer::new(405)),
+        "PUT" => Some(Answer::new(413)),
+        _ => None,
+    });
+    result.unwrap_err();
+    assert!(log.len() < 100, "{}", log.len());
     // A registry that keeps nothing of any chunk.
     let (log, result) = push(200_000, |request, _, _| {
         (request.method == "PATCH")
@@ -226,6 +234,13 @@ fn a_mount_that_is_not_allowed_becomes_an_upload() {
     let mounts: Vec<Request> = server.log().into_iter().filter(|request| request.path.contains("mount=")).collect();
     assert_eq!(mounts.len(), 1);
     assert!(mounts[0].path.ends_with("&from=other%2Fb"), "{}", mounts[0].path);
+}
+
+#[test]
+fn a_blob_of_another_size_is_not_taken_for_ours() {
+    let server = Server::start(|_, _| Answer::new(200).with("content-length", "5"));
+    let error = push_with(plain(&server.host()), &server).unwrap_err();
+    assert!(matches!(error.reason(), Some(Reason::Size { got: 5, .. })), "{error}");
 }
 
 #[test]
