@@ -287,3 +287,32 @@ impl Pace {
 pub(crate) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name).and_then(|value| value.to_str().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn https_is_not_left_for_plain_text() {
+        let options = Options { insecure: ["ours.example:5000".parse().unwrap()].into(), ..Options::default() };
+        let client = crate::Client::new(options, Arc::new(crate::Anonymous), Arc::new(crate::Silent)).unwrap();
+        let remote = client.repository(&"h.example".parse().unwrap(), &"a".parse().unwrap()).remote;
+        let may = |base: &str, to: &str| remote.inner.may_go(&base.parse().unwrap(), &to.parse().unwrap()).is_ok();
+        for (base, to, expected) in [
+            ("https://h.example/v2/", "https://cdn.example/x", true),
+            ("https://h.example/v2/", "http://h.example/x", false),
+            ("https://h.example/v2/", "http://127.0.0.1/x", false),
+            ("https://h.example/v2/", "http://ours.example:5000/x", false),
+            ("https://localhost/v2/", "http://localhost/x", false),
+            ("http://ours.example:5000/v2/", "http://cdn.example/x", true),
+            ("http://ours.example:5000/v2/", "https://cdn.example/x", true),
+            ("http://localhost:5000/v2/", "http://127.0.0.1/x", true),
+            ("http://localhost:5000/v2/", "http://ours.example:5000/x", true),
+            ("http://localhost:5000/v2/", "http://ours.example/x", false),
+            ("http://localhost:5000/v2/", "file:///etc/passwd", false),
+        ] {
+            assert_eq!(may(base, to), expected, "{base} {to}");
+        }
+    }
+}
