@@ -115,7 +115,7 @@ mod tests {
         let expected = bearer("https://auth.example/token", Some("r.example"), Some("repository:a/b:pull,push"));
         assert_eq!(one(hub), expected);
         assert_eq!(one(&format!(r#"Basic realm="a, b", {hub}"#)), expected);
-        assert_eq!(one(&format!(r#"Negotiate abc==, {hub}"#)).is_some(), true);
+        assert!(one(&format!(r#"Negotiate abc==, {hub}"#)).is_some());
         assert_eq!(one(r#"bearer REALM = "a\"b" , error=insufficient_scope"#), bearer("a\"b", None, None));
         assert_eq!(one("Bearer realm=https://x/y service=z"), bearer("https://x/y", Some("z"), None));
         assert_eq!(best(["Basic", hub].into_iter()), expected);

@@ -22,6 +22,9 @@ const PROBE: Duration = Duration::from_secs(5);
 /// The most threads that move bytes: they wait for the network more than they work.
 const THREADS_MAX: usize = 4;
 
+/// What one has to get into: a repository, or a registry as such.
+type Door = (Host, Option<Name>);
+
 /// What all tasks share.
 pub(crate) struct Inner {
     pub(crate) clients: Clients,
@@ -29,7 +32,7 @@ pub(crate) struct Inner {
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) transfers: Semaphore,
-    pub(crate) states: Mutex<BTreeMap<(Host, Option<Name>), Arc<Mutex<State>>>>,
+    pub(crate) states: Mutex<BTreeMap<Door, Arc<Mutex<State>>>>,
     bases: Mutex<BTreeMap<Host, Url>>,
 }
 

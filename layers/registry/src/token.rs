@@ -221,7 +221,8 @@ impl Inner {
         struct Answer {
             token: Option<String>,
             access_token: Option<String>,
-            expires_in: Option<u64>,
+            // Not all servers know that it is a number.
+            expires_in: Option<serde_json::Value>,
             refresh_token: Option<String>,
         }
         let body = self.body(response, ANSWER_MAX).await?;
@@ -234,7 +235,11 @@ impl Inner {
         if matches!(credential, Some(Credential::Identity(_))) {
             state.refresh = set(answer.refresh_token).or(state.refresh.take());
         }
-        let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).map_or(LIFETIME, Duration::from_secs);
+        let seconds = answer.expires_in.as_ref().and_then(|value| match value {
+            serde_json::Value::String(text) => text.parse().ok(),
+            other => other.as_u64(),
+        });
+        let lifetime = seconds.filter(|seconds: &u64| *seconds > 0).map_or(LIFETIME, Duration::from_secs);
         let lifetime = lifetime.min(LIFETIME_MAX);
         let until = Instant::now() + lifetime.saturating_sub(MARGIN.min(lifetime / 4));
         state.tokens.insert(key, Token { header: header.clone(), until });

@@ -53,7 +53,8 @@ fn with_keys_only_what_they_signed_is_used() {
 #[test]
 fn a_signature_holds_for_its_answer_only() {
     let signed = answer().signed(&signer(1));
-    let changes: [(&str, &dyn Fn(&mut Answer)); 6] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Answer));
+    let changes: [Change; 6] = [
         ("layer", &|answer| answer.layer = Blake3::of(b"evil")),
         ("index", &|answer| answer.index.digest = Sha256::of(b"evil")),
         ("size", &|answer| answer.contents[0].size = 9),

@@ -76,13 +76,13 @@ fn a_token_is_fetched_once_and_again_when_it_is_no_longer_good() {
 #[test]
 fn a_token_that_expires_is_renewed_before_it_is_refused() {
     let newest = Arc::new(AtomicUsize::new(0));
-    let tokens = token_server(newest.clone(), 1);
+    let tokens = token_server(newest.clone(), 2);
     let server = guarded(format!("http://{}/token", tokens.host()), newest);
     let client = client(plain(&server.host()));
     let there = repository(&client, &server.host(), "a/b");
     there.has_blob(&digest()).unwrap();
     assert_eq!(authorization(&tokens.log()[0]), "", "nobody in particular asks");
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(2100));
     there.has_blob(&digest()).unwrap();
     assert_eq!(tokens.log().len(), 2);
     assert_eq!(server.log().len(), 3);
@@ -91,14 +91,14 @@ fn a_token_that_expires_is_renewed_before_it_is_refused() {
 #[test]
 fn an_identity_token_is_exchanged_and_replaced() {
     let newest = Arc::new(AtomicUsize::new(0));
-    let tokens = token_server(newest.clone(), 1);
+    let tokens = token_server(newest.clone(), 2);
     let server = guarded(format!("http://{}/token", tokens.host()), newest);
     let text = format!(r#"{{"auths":{{"{}":{{"identitytoken":"R1"}}}}}}"#, server.host());
     let config = DockerConfig::parse(text.as_bytes(), "config.json", Box::new(NoHelpers)).unwrap();
     let client = Client::new(plain(&server.host()), Arc::new(config), Arc::new(Silent)).unwrap();
     let there = repository(&client, &server.host(), "a/b");
     there.has_blob(&digest()).unwrap();
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(2100));
     there.has_blob(&digest()).unwrap();
     let bodies: Vec<String> = tokens.log().iter().map(|one| String::from_utf8(one.body.clone()).unwrap()).collect();
     assert!(bodies[0].contains("grant_type=refresh_token") && bodies[0].ends_with("refresh_token=R1"), "{bodies:?}");

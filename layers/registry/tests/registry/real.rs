@@ -1,6 +1,7 @@
 //! Everything there and back with Debian's docker-registry.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use layers::Sha256;
 use registry::{
@@ -8,7 +9,9 @@ use registry::{
     media_type,
 };
 
-use crate::support::{RealRegistry, Setup, client, client_as, cutting_proxy, have, noise, quick, repository};
+use crate::support::{
+    RealRegistry, Setup, client, client_as, counting_client, cutting_proxy, have, noise, quick, repository,
+};
 
 fn pull(repository: &Repository, digest: Sha256, size: u64, target: &Path) -> Result<Vec<u8>, registry::Error> {
     repository.pull_blobs(vec![BlobPull { digest, size, target: target.to_owned() }])?;
@@ -187,13 +190,37 @@ fn broken_connections_are_gone_on_with() {
     let (digest, size) = (Sha256::of(&blob), blob.len() as u64);
     let up = format!("127.0.0.1:{}", cutting_proxy(server.port, 2, (2 << 20) + 5000, true));
     let options = || Options { insecure: [up.parse().unwrap()].into(), ..quick() };
-    let pushed = repository(&client(options()), &up, "app").push_blobs(vec![BlobPush::of(blob.clone())]).unwrap();
+    let (pushing, count) = counting_client(options());
+    let pushed = repository(&pushing, &up, "app").push_blobs(vec![BlobPush::of(blob.clone())]).unwrap();
     assert_eq!(pushed, [Pushed::Sent]);
+    assert!(count.retries.load(Ordering::SeqCst) > 0);
+    assert_eq!(count.position(&digest), (size, size));
 
     let directory = tempfile::tempdir().unwrap();
     let down = format!("127.0.0.1:{}", cutting_proxy(server.port, 2, 1 << 20, false));
     let options = Options { insecure: [down.parse().unwrap()].into(), ..quick() };
     let target = directory.path().join("blob");
-    assert!(pull(&repository(&client(options), &down, "app"), digest, size, &target).unwrap() == blob);
+    let (pulling, count) = counting_client(options);
+    assert!(pull(&repository(&pulling, &down, "app"), digest, size, &target).unwrap() == blob);
+    assert!(count.retries.load(Ordering::SeqCst) > 0);
+    assert_eq!((count.position(&digest), count.moved.load(Ordering::SeqCst)), ((size, size), size));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn after_a_change_only_what_changed_is_sent() {
+    if !have(&["docker-registry"]) {
+        return;
+    }
+    let server = RealRegistry::start(&Setup::default());
+    let layers = |changed: u64| -> Vec<BlobPush> {
+        (0..8).map(|seed| BlobPush::of(noise(if seed == 5 { changed } else { seed }, 3 << 20))).collect()
+    };
+    let (first, count) = counting_client(quick());
+    repository(&first, &server.host(), "app").push_blobs(layers(5)).unwrap();
+    assert_eq!(count.moved.load(Ordering::SeqCst), 8 * (3 << 20));
+    let (second, count) = counting_client(quick());
+    let pushed = repository(&second, &server.host(), "app").push_blobs(layers(99)).unwrap();
+    assert_eq!(pushed.iter().filter(|one| **one == Pushed::Sent).count(), 1);
+    assert_eq!(count.moved.load(Ordering::SeqCst), 3 << 20);
 }

@@ -1,13 +1,15 @@
 //! A real registry, and clients for it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use registry::{Anonymous, Client, Credentials, DockerConfig, NoHelpers, Options, Repository, Silent};
+use registry::{Anonymous, Client, Credentials, DockerConfig, NoHelpers, Options, Progress, Repository, Silent};
 use tempfile::TempDir;
 
 /// Whether all tools are there; says so when not, and fails where nothing may be skipped.
@@ -139,6 +141,50 @@ pub fn quick() -> Options {
 /// Quick options for a server that speaks plain http.
 pub fn plain(host: &str) -> Options {
     Options { insecure: [host.parse().unwrap()].into(), ..quick() }
+}
+
+/// Keeps count of what is told.
+#[derive(Default)]
+pub struct Count {
+    /// Where each transfer is, and its size.
+    positions: Mutex<BTreeMap<String, (u64, u64)>>,
+    /// All bytes that moved, also those that moved twice.
+    pub moved: AtomicU64,
+    pub retries: AtomicU64,
+}
+
+impl Count {
+    fn change(&self, what: &str, change: impl FnOnce(&mut (u64, u64))) {
+        change(self.positions.lock().unwrap().entry(what.to_owned()).or_default());
+    }
+
+    /// How far a transfer has come, and its size.
+    pub fn position(&self, digest: &layers::Sha256) -> (u64, u64) {
+        self.positions.lock().unwrap()[&format!("sha256:{digest}")]
+    }
+}
+
+impl Progress for Count {
+    fn started(&self, what: &str, size: u64) {
+        self.change(what, |position| *position = (0, size));
+    }
+    fn advanced(&self, what: &str, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::SeqCst);
+        self.change(what, |position| position.0 += bytes);
+    }
+    fn rewound(&self, what: &str, to: u64) {
+        self.change(what, |position| position.0 = to);
+    }
+    fn retried(&self, _: &str, _: &str) {
+        self.retries.fetch_add(1, Ordering::SeqCst);
+    }
+    fn finished(&self, _: &str) {}
+}
+
+/// A client, and what it tells.
+pub fn counting_client(options: Options) -> (Client, Arc<Count>) {
+    let count = Arc::new(Count::default());
+    (Client::new(options, Arc::new(Anonymous), count.clone()).unwrap(), count)
 }
 
 pub fn client(options: Options) -> Client {
