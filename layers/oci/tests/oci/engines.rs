@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use image::compress::Compression;
-use layers::{Kind, Layer, MemoryContents, Time, Tree};
+use layers::{Entry, Kind, Layer, MemoryContents, Time, Tree, TreePath};
 use oci::{Form, Layout};
 
-use crate::images::{GZIP, Home, ZSTD, assert_same, changes, description, plant, whole, write};
+use crate::images::{
+    GZIP, Home, ZSTD, assert_same, assert_whole, changes, description, meta, path, plant, system, whole, write,
+};
 use crate::referee::kernel::differences;
 use crate::referee::{Verdict, run, tool};
 
@@ -26,13 +28,15 @@ fn says(tool: &Path, arguments: &[&str]) -> Verdict {
     verdict
 }
 
-/// The images that referees are shown: every kind of entry, and everything that layers do to each
-/// other.
-fn images() -> Vec<(Vec<Layer>, MemoryContents, Tree)> {
+/// The images that referees are shown: every kind of entry, everything that layers do to each other,
+/// and a tree that was cut.
+fn images() -> [(Vec<Layer>, MemoryContents, Tree); 3] {
     let plant = plant();
     let mut contents = MemoryContents::default();
     let (layers, tree) = changes(&mut contents);
-    vec![(vec![whole(&plant.tree)], plant.contents, plant.tree), (layers, contents, tree)]
+    let mut parts = MemoryContents::default();
+    let (cut, system) = system(&mut parts);
+    [(vec![whole(&plant.tree)], plant.contents, plant.tree), (layers, contents, tree), (cut, parts, system)]
 }
 
 /// What engines make of a tree: Go's tar reader takes records without a value for none, and labels are
@@ -133,12 +137,9 @@ fn umoci_without_root_unpacks_what_it_can() {
                 (Kind::CharDevice { .. } | Kind::BlockDevice { .. }, _) => {}
                 (planned, shown) => assert_eq!(planned, shown, "{path}"),
             }
+            let first = if let Kind::HardLink(first) = &entry.kind { tree.get(first).unwrap() } else { entry };
             let owned = other.meta.xattrs.contains_key(&b"user.rootlesscontainers"[..]);
-            assert_eq!(
-                owned,
-                (entry.meta.uid, entry.meta.gid) != (0, 0) && !matches!(entry.kind, Kind::HardLink(_)),
-                "{path}"
-            );
+            assert_eq!(owned, (first.meta.uid, first.meta.gid) != (0, 0), "{path}");
         }
         assert_eq!(shown.len(), tree.len());
     }
@@ -190,29 +191,153 @@ fn podman_has_the_tree() {
     if !is_root() {
         return;
     }
-    for driver in ["overlay", "vfs"] {
-        for (layers, contents, tree) in images() {
-            let home = Home::new();
-            let Some(podman) = Engine::new("podman", driver, &home) else { return };
-            let mut tree = as_unpacked(&tree);
-            // Times before the epoch are the epoch to podman.
-            let before = tree.iter_mut().filter(|(_, entry)| entry.meta.mtime < Time::default());
-            before.for_each(|(_, entry)| entry.meta.mtime = Time::default());
-            for how in [ZSTD, GZIP] {
-                let name = format!("{how:?}").replace(['(', ')'], "").to_lowercase();
-                let image = written(&home, &name, &layers, &contents, how);
-                let pulled = podman.run(&["pull", "--quiet", &format!("oci:{}:test", image.display())]);
-                assert!(pulled.success);
-                let id = last_line(&pulled.text);
-                let mounted = podman.run(&["image", "mount", &id]);
-                assert!(mounted.success);
-                let mut found = differences(&tree, &contents, Path::new(&last_line(&mounted.text)));
-                // The root is podman's own, 0555, whatever an image says of it.
-                found.retain(|line| !line.starts_with("/ has "));
-                assert!(podman.run(&["image", "umount", &id]).success);
-                assert!(found.is_empty(), "{driver} {how:?}: {:.2000}", found.join("\n"));
-                assert!(podman.run(&["rmi", "--force", &id]).success);
-            }
-        }
+    // overlay keeps layers apart, vfs puts each on a copy of what is below; the one with whiteouts sees both.
+    let [all, changes, cut] = images();
+    for (driver, how, (layers, contents, tree)) in
+        [("overlay", ZSTD, &all), ("overlay", ZSTD, &changes), ("vfs", GZIP, &changes), ("overlay", GZIP, &cut)]
+    {
+        let home = Home::new();
+        let Some(podman) = Engine::new("podman", driver, &home) else { return };
+        let mut tree = as_unpacked(tree);
+        // Times before the epoch are the epoch to podman.
+        let before = tree.iter_mut().filter(|(_, entry)| entry.meta.mtime < Time::default());
+        before.for_each(|(_, entry)| entry.meta.mtime = Time::default());
+        let image = written(&home, "image", layers, contents, how);
+        let pulled = podman.run(&["pull", "--quiet", &format!("oci:{}:test", image.display())]);
+        assert!(pulled.success);
+        let id = last_line(&pulled.text);
+        let mounted = podman.run(&["image", "mount", &id]);
+        assert!(mounted.success);
+        let mut found = differences(&tree, contents, Path::new(&last_line(&mounted.text)));
+        // The root is podman's own, 0555, whatever an image says of it.
+        found.retain(|line| !line.starts_with("/ has "));
+        assert!(podman.run(&["image", "umount", &id]).success);
+        assert!(found.is_empty(), "{driver} {how:?}: {:.2000}", found.join("\n"));
     }
+}
+
+/// Files of this machine that make a shell run.
+fn shell() -> (Tree, MemoryContents) {
+    let (mut tree, mut contents) = (Tree::default(), MemoryContents::default());
+    let listed = run(Path::new("/usr/bin/ldd"), &["/bin/sh"]).text;
+    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
+    for file in ["/bin/sh"].into_iter().chain(libraries) {
+        let path = TreePath::new(file).unwrap();
+        tree.create_directories(&path.parent().unwrap(), &meta(0o755)).unwrap();
+        let content = contents.add(std::fs::read(file).unwrap());
+        tree.insert(path, Entry::file(content, meta(0o755))).unwrap();
+    }
+    for directory in ["proc", "sys", "dev", "etc", "run", "tmp"] {
+        tree.create_directories(&TreePath::new(directory).unwrap(), &meta(0o755)).unwrap();
+    }
+    (tree, contents)
+}
+
+#[test]
+fn podman_runs_it() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let Some(podman) = Engine::new("podman", "overlay", &home) else { return };
+    let (tree, contents) = shell();
+    let image = written(&home, "image", &[whole(&tree)], &contents, ZSTD);
+    let pulled = podman.run(&["pull", "--quiet", &format!("oci:{}:test", image.display())]);
+    assert!(pulled.success);
+    let id = last_line(&pulled.text);
+    // A machine may have control groups of both versions, which crun does not take, and limits that
+    // a container may not go beyond.
+    let apart = "if [ -d /sys/fs/cgroup/unified ]; then umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup; fi; exec \"$@\"";
+    let limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"];
+    let options = ["run", "--rm", "--network=none", "--cgroups=disabled", "--log-driver=none"];
+    let inside = [&id, "/bin/sh", "-c", "echo $((6 * 7)) in $PATH"];
+    let storage: Vec<&str> = podman.storage.iter().map(String::as_str).collect();
+    let program = ["--mount", "sh", "-c", apart, "sh", podman.tool.to_str().unwrap()];
+    let Some(unshare) = tool("unshare") else { return };
+    let ran = says(&unshare, &[&program, storage.as_slice(), &options, &limits, &inside].concat());
+    if !ran.success {
+        println!("skipped: podman runs no containers on this machine");
+        assert!(std::env::var_os("CI").is_none(), "{}", ran.text);
+        return;
+    }
+    assert_eq!(last_line(&ran.text), "42 in /usr/bin:/bin");
+}
+
+#[test]
+fn buildah_builds_on_it() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let Some(buildah) = Engine::new("buildah", "vfs", &home) else { return };
+    let plant = plant();
+    let image = written(&home, "image", &[whole(&plant.tree)], &plant.contents, ZSTD);
+    let from = buildah.run(&["from", "--quiet", &format!("oci:{}:test", image.display())]);
+    assert!(from.success);
+    let container = last_line(&from.text);
+    let added = home.path("added");
+    std::fs::write(&added, "added").unwrap();
+    assert!(buildah.run(&["copy", "--quiet", &container, added.to_str().unwrap(), "/etc/added"]).success);
+    let to = home.path("built");
+    let name = format!("oci:{}:test", to.display());
+    assert!(buildah.run(&["commit", "--quiet", "--disable-compression=false", &container, &name]).success);
+    // What buildah made of ours comes in again: our layer, and one of its own.
+    let stack = home.import(&to).unwrap();
+    assert_eq!(stack.layers().len(), 2);
+    let mut tree = stack.tree().clone();
+    assert!(tree.remove(&path("etc/added")).is_some());
+    let names = |tree: &Tree| -> Vec<TreePath> { tree.iter().map(|(path, _)| path.clone()).collect() };
+    assert_eq!(names(&tree), names(&plant.tree));
+    assert_whole(&stack);
+}
+
+#[test]
+fn skopeo_takes_one_platform_of_several_and_artifacts_along() {
+    let Some(skopeo) = tool("skopeo") else { return };
+    let home = Home::new();
+    let plant = plant();
+    let at = home.path("image");
+    let mut writer = oci::Writer::create(&at, Form::Directory).unwrap();
+    let request = oci::Export {
+        tree: &plant.tree,
+        contents: &plant.contents,
+        origins: &[],
+        base: None,
+        layers: 64,
+        compression: ZSTD,
+        threads: 2,
+    };
+    let images = ["amd64", "arm64"].map(|architecture| {
+        let mut description = description();
+        description.platform = oci::image::Platform::linux(architecture);
+        oci::export(&writer, &request, &description).unwrap().descriptor
+    });
+    let index = oci::image::write_index(&writer, images.to_vec(), &Default::default()).unwrap();
+    let sbom = oci::artifact::Attachment {
+        media_type: "application/spdx+json".into(),
+        title: "sbom.json".into(),
+        reader: &mut &b"{}"[..],
+    };
+    let kind = "application/spdx+json";
+    let sbom = oci::artifact::write(&writer, kind, Some(&index), vec![sbom], &Default::default()).unwrap();
+    writer.add(index, Some("test"));
+    writer.add(sbom, Some("sbom"));
+    writer.finish().unwrap();
+    let copy = |name: &str, options: &[&str]| {
+        let (from, to) =
+            (format!("oci:{}:{name}", at.display()), format!("oci:{}:{name}", home.path("copy").display()));
+        assert!(
+            says(&skopeo, &[&["--insecure-policy"], options, &["copy", "--quiet", "--all", &from, &to]].concat())
+                .success
+        );
+    };
+    copy("test", &[]);
+    let stack = home.import(&home.path("copy")).unwrap();
+    assert_same(stack.tree(), &plant.tree);
+    let image = written(&home, "alone", &[whole(&plant.tree)], &plant.contents, ZSTD);
+    let raw = |at: &Path, name: &str| {
+        says(&skopeo, &["--insecure-policy", "inspect", "--raw", &format!("oci:{}:{name}", at.display())]).text
+    };
+    assert!(raw(&at, "sbom").contains("\"subject\""));
+    assert!(raw(&image, "test").contains("manifest.v1+json"));
 }

@@ -210,3 +210,37 @@ impl Blobs for Memory {
         }
     }
 }
+
+/// A system of packages, a step and what the step changed, cut into layers; and its tree.
+pub fn system(contents: &mut MemoryContents) -> (Vec<Layer>, Tree) {
+    let mut tree = Tree::default();
+    let mut packages = Vec::new();
+    for number in 0..12u32 {
+        let mut layer = Layer::default();
+        let time = layers::Time::seconds(1_600_000_000 + i64::from(number));
+        for (name, mode) in [("", 0o755), ("usr", 0o755), ("usr/bin", 0o755), ("root", 0o700), ("tmp", 0o1777)] {
+            let entry = Entry::directory(Meta { gid: number / 11 * 7, ..Meta::root_owned(mode, time) });
+            layer.changes.insert(path(name), Change::Set(entry));
+        }
+        for name in [format!("usr/bin/tool{number}"), format!("root/.rc{number}"), format!("tmp/x{number}")] {
+            let size = if number % 3 == 0 { 500_000 } else { 10 };
+            let content = contents.add(crate::referee::noise(number.into(), size, 5));
+            layer.changes.insert(path(&name), Change::Set(Entry::file(content, Meta::root_owned(0o755, time))));
+        }
+        let link = Entry { kind: Kind::HardLink(path(&format!("root/.rc{number}"))), meta: Meta::default() };
+        layer.changes.insert(path(&format!("usr/bin/rc{number}")), Change::Set(link));
+        tree.apply(&layer).unwrap();
+        packages.push((format!("package{number}"), layer));
+    }
+    let before = tree.clone();
+    tree.get_mut(&path("root/.rc3")).unwrap().meta.uid = 33;
+    tree.remove(&path("usr/bin/rc4"));
+    tree.insert(path("usr/bin/status"), Entry::file(contents.add("installed"), meta(0o600))).unwrap();
+    let step = Layer::between(&before, &tree);
+    let mut origins: Vec<oci::Origin<'_>> =
+        packages.iter().map(|(name, layer)| oci::Origin { name, layer, is_package: true }).collect();
+    origins.push(oci::Origin { name: "compose", layer: &step, is_package: false });
+    let parts = oci::split(&tree, None, &origins, 9).unwrap();
+    assert!(parts.len() > 4);
+    (parts.into_iter().map(|part| part.layer).collect(), tree)
+}
