@@ -97,6 +97,8 @@ fn main() -> Result<(), Failure> {
                 layers: oci::split::LAYERS_DEFAULT,
                 compression: Compression::Zstd(level),
                 threads,
+                memory: None,
+                has: None,
             };
             let exported = export(&writer, &request, &Description::new(Platform::linux("amd64"), 0))?;
             let mut writer = writer;

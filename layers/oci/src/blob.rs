@@ -63,6 +63,11 @@ impl<'b> Verified<'b> {
         Ok(Self { reader, hasher: sha2::Sha256::new(), expected, left: descriptor.size() })
     }
 
+    /// Bytes that its descriptor says are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Reads what is left and says whether the blob is what its descriptor says. What was read
     /// before this was called is not to be relied on.
     ///

@@ -6,6 +6,7 @@ use oci_spec::image::Descriptor;
 use rayon::prelude::*;
 
 use crate::image::{self, Description, Image};
+use crate::memory::{self, Memory};
 use crate::split::{Origin, Part, split};
 use crate::{Blobs, Error, Packed, Writer};
 
@@ -41,6 +42,28 @@ pub struct Export<'e> {
     pub compression: Compression,
     /// Threads of one compressor; never changes the bytes.
     pub threads: usize,
+    /// What is remembered of layers that were packed before.
+    pub memory: Option<&'e Memory>,
+    /// Says whether the image's destination has the blob of a layer that is remembered, so that it
+    /// need not be made again. The writer will not have it.
+    pub has: Option<&'e (dyn Fn(&Packed) -> bool + Sync)>,
+}
+
+impl Export<'_> {
+    fn pack(&self, part: &Part, threads: usize, writer: &Writer) -> Result<Packed, Error> {
+        let key = memory::key(&part.layer.id(), self.compression);
+        if let (Some(memory), Some(has)) = (self.memory, self.has)
+            && let Some(packed) = memory.recall(&key)?
+            && has(&packed)
+        {
+            return Ok(packed);
+        }
+        let packed = writer.layer(&part.layer, self.contents, self.compression, threads)?;
+        if let Some(memory) = self.memory {
+            memory.remember(&key, &packed)?;
+        }
+        Ok(packed)
+    }
 }
 
 /// An image in a writer.
@@ -76,7 +99,7 @@ pub fn export(writer: &Writer, export: &Export<'_>, description: &Description) -
     }
     let parts = split(export.tree, export.base.map(|base| base.tree), export.origins, limit)?;
     let size = |part: &Part| part.layer.files().fold(0u64, |sum, (_, content)| sum.saturating_add(content.size));
-    let pack = |part: &Part, threads| writer.layer(&part.layer, export.contents, export.compression, threads);
+    let pack = |part: &Part, threads| export.pack(part, threads, writer);
     let small = |part: &&Part| size(part) < LARGE_BYTES;
     let packed: Vec<Option<Packed>> = parts
         .par_iter()

@@ -27,9 +27,11 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 pub struct Limits {
     /// Bytes that one layer may unpack to.
     pub layer_bytes: u64,
-    /// How many times the size of its blob a layer may unpack to, beyond a quarter of a GiB: deflate
-    /// reaches 1032, and only zeros do.
+    /// How many times the size of its blob a layer may unpack to, beyond `spare_bytes`: deflate
+    /// reaches 1032, and only with zeros.
     pub ratio: u64,
+    /// Bytes that any layer may unpack to, however small its blob is.
+    pub spare_bytes: u64,
     /// Entries of one layer.
     pub entries: usize,
     /// Bytes of names, link targets and attributes of one layer, which are kept in memory.
@@ -38,12 +40,19 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { layer_bytes: 64 << 30, ratio: 1000, entries: 2_000_000, metadata_bytes: 128 << 20 }
+        Self {
+            layer_bytes: 64 << 30,
+            ratio: 1000,
+            spare_bytes: 256 << 20,
+            entries: 2_000_000,
+            metadata_bytes: 128 << 20,
+        }
     }
 }
 
-/// What any layer may unpack to, in bytes.
-const SPARE_BYTES: u64 = 256 << 20;
+/// How much of a blob is still read to tell whether it is damaged, when what is in it is refused, in
+/// bytes: a size may be a lie, and a source may never end.
+const REST_BYTES_MAX: u64 = 256 << 20;
 
 /// Takes the layers of an image into the store, the bottom first. A layer that is there already is
 /// not fetched: it was held to the same `diff_id` when it came. Nothing of an image that is damaged
@@ -94,7 +103,8 @@ pub fn unpack(
     let name = descriptor.digest().to_string();
     let refuse = |reason: String| Error::Unpack { layer: name.clone(), reason };
     let compressed = compression(descriptor).map_err(refuse)?;
-    let bytes = descriptor.size().saturating_mul(limits.ratio).saturating_add(SPARE_BYTES).min(limits.layer_bytes);
+    let bytes = descriptor.size().saturating_mul(limits.ratio).saturating_add(limits.spare_bytes);
+    let bytes = bytes.min(limits.layer_bytes);
     let mut blob = Verified::open(blobs, descriptor)?;
     let unpacked = {
         let reader: Box<dyn Read + '_> = match compressed {
@@ -110,7 +120,8 @@ pub fn unpack(
             unpacked
         }
         Err(error) => {
-            return Err(match (error, blob.finish()) {
+            let whole = if blob.left() > REST_BYTES_MAX { Ok(()) } else { blob.finish() };
+            return Err(match (error, whole) {
                 // A source that broke off has said so already.
                 (_, Err(damaged @ Error::Blob { .. })) => damaged,
                 (unpack::Failed::Refused(reason), _) => refuse(reason),

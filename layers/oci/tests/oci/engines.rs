@@ -306,6 +306,8 @@ fn skopeo_takes_one_platform_of_several_and_artifacts_along() {
         layers: 64,
         compression: ZSTD,
         threads: 2,
+        memory: None,
+        has: None,
     };
     let images = ["amd64", "arm64"].map(|architecture| {
         let mut description = description();

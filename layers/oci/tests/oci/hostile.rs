@@ -223,9 +223,13 @@ fn bombs_are_put_out() {
         let layer = packed(&mut memory, media_type, &zeros);
         let image = memory.image_of(&[layer], std::slice::from_ref(&name)).unwrap();
         let home = Home::new();
-        let limits = Limits { layer_bytes: 5 << 20, ..Limits::default() };
-        let error = import(&image, &memory, &home.store, &limits).unwrap_err();
-        assert!(error.to_string().contains("more bytes than are allowed"), "{error}");
+        for limits in [
+            Limits { layer_bytes: 5 << 20, ..Limits::default() },
+            Limits { spare_bytes: 5 << 20, ratio: 100, ..Limits::default() },
+        ] {
+            let error = import(&image, &memory, &home.store, &limits).unwrap_err();
+            assert!(error.to_string().contains("more bytes than are allowed"), "{error}");
+        }
         assert_eq!((home.layers(), home.work()), (0, 0));
         // The same one is welcome where there is room.
         import(&image, &memory, &home.store, &Limits::default()).unwrap();

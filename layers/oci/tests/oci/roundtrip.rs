@@ -205,3 +205,37 @@ fn content_that_changed_on_the_disk_is_refused() {
     let error = oci::pack::diff_id(&layer, &Damaged).unwrap_err();
     assert!(error.to_string().contains("/a"), "{error}");
 }
+
+#[test]
+fn what_the_destination_has_is_not_packed_again() {
+    let home = Home::new();
+    let plant = plant();
+    let memory = oci::memory::Memory::open(&home.path("memory")).unwrap();
+    let export = |name: &str, has: &(dyn Fn(&oci::Packed) -> bool + Sync)| {
+        let mut writer = Writer::create(&home.path(name), Form::Directory).unwrap();
+        let request = oci::Export {
+            tree: &plant.tree,
+            contents: &plant.contents,
+            origins: &[],
+            base: None,
+            layers: 64,
+            compression: ZSTD,
+            threads: 2,
+            memory: Some(&memory),
+            has: Some(has),
+        };
+        let exported = oci::export(&writer, &request, &description()).unwrap();
+        writer.add(exported.descriptor.clone(), Some("test"));
+        writer.finish().unwrap();
+        exported
+    };
+    let first = export("first", &|_| panic!("nothing is remembered yet"));
+    home.import(&home.path("first")).unwrap();
+    let second = export("second", &|packed| packed.size > 0);
+    assert_eq!(first, second);
+    let blobs = |name: &str| std::fs::read_dir(home.path(name).join("blobs/sha256")).unwrap().count();
+    assert_eq!((blobs("first"), blobs("second")), (3, 2));
+    // A destination that lost it gets it again.
+    assert_eq!(export("third", &|_| false), first);
+    assert_eq!(blobs("third"), 3);
+}
