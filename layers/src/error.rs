@@ -33,6 +33,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something that a format cannot hold.
+    #[error("express {what} in {format}: {reason}")]
+    Inexpressible {
+        /// The format.
+        format: &'static str,
+        /// What cannot be expressed.
+        what: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// Content that no layer at hand holds.
     #[error("find content {digest}")]
     NoContent {

@@ -38,12 +38,17 @@ impl Layer {
         Self { changes: entries.into_iter().map(|(path, entry)| (path, Change::Set(entry))).collect() }
     }
 
-    /// The changes that make `after` of `before`.
+    /// The changes that make `after` of `before`. A file that changed comes with all of its names:
+    /// those that a layer does not mention keep what they had.
     pub fn between(before: &Tree, after: &Tree) -> Self {
         let mut changes = BTreeMap::new();
+        let same_file = |entry: &Entry| match &entry.kind {
+            Kind::HardLink(target) => before.get(target) == after.get(target),
+            _ => true,
+        };
         for (path, entry) in after.iter() {
             match before.get(path) {
-                Some(old) if old == entry => {}
+                Some(old) if old == entry && same_file(entry) => {}
                 _ => {
                     changes.insert(path.clone(), Change::Set(entry.clone()));
                 }
@@ -333,6 +338,18 @@ mod tests {
         assert_eq!(decoded, layer);
         let mut made = before;
         made.apply(&decoded).unwrap();
+        assert_eq!(made, after);
+    }
+
+    #[test]
+    fn a_file_with_two_names_that_changes_changes_under_both() {
+        let before = sample();
+        let mut after = sample();
+        after.get_mut(&path("usr/bin/perl")).unwrap().meta.uid = 5;
+        let layer = Layer::between(&before, &after);
+        assert_eq!(layer.changes.len(), 3);
+        let mut made = before;
+        made.apply(&layer).unwrap();
         assert_eq!(made, after);
     }
 

@@ -13,6 +13,7 @@ pub mod index;
 pub mod path;
 pub mod stack;
 pub mod store;
+pub mod tar;
 pub mod tree;
 mod upkeep;
 pub mod workplace;

@@ -12,7 +12,7 @@ use crate::store::StoredLayer;
 use crate::{Blake3, Content, Contents, Entry, Error, Kind, Meta, Tree, TreePath};
 
 /// Layers on top of each other, the bottom first.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub struct Stack {
     layers: Vec<StoredLayer>,
     /// Looked up only, never walked, so its order reaches no output.
