@@ -17,8 +17,8 @@ mod unpack;
 use std::path::Path;
 
 use layers::{KeyBuilder, Stack};
-use providers::lock::{Group, LockedPackage};
 use providers::distro::RpmFacts;
+use providers::lock::{Group, LockedPackage};
 use providers::rpm::transaction::{Action, Package, Rules, coalesce_ldconfig, order};
 use providers::unpack::Aliases;
 
