@@ -162,6 +162,8 @@ fn what_is_forged_is_refused() {
              customizations: {{packages: {{install: [corner-empty], remove: [{REMOVED}]}}}}\noutput: {{format: tar}}\n"
         );
         fs::write(home.join("spec.yml"), spec).unwrap();
+        // What is in the cache is not asked for again.
+        let _ = fs::remove_dir_all(user.home().join(".cache/image-composer/cache/packages"));
         let answer = run(user, &home, &["build", "spec.yml", "--stage", "packages", "--output-dir", "output"]);
         assert_eq!(home.join("output/small.lock").exists(), answer.0 == Some(0), "{}", answer.1);
         answer
