@@ -101,6 +101,11 @@ fn yaml_json_and_the_short_form_mean_the_same() {
     assert_eq!(resolved(short), expected);
     let azure = resolved("{\"distro\": \"AzureLinux\", \"version\": \"3.0\"}");
     assert_eq!((azure.os.as_str(), azure.os_version.as_str()), ("azurelinux", "3.0"));
+    let example = include_str!("../../examples/azurelinux-minimal.json");
+    let long = "image: {name: azurelinux-short, base: {os: azurelinux, version: 3.0, architecture: x86_64}}\n\
+                kernel: {cmdline: quiet}\ncustomizations: {packages: {install: [sudo, tdnf]}}\n\
+                output: {format: [vhd, qcow2]}\n";
+    assert_eq!(resolved(example), resolved(long));
 }
 
 #[test]
@@ -428,7 +433,7 @@ fn examples_are_valid() {
         assert!(warnings.is_empty(), "{}: {}", path.display(), shown(&warnings));
         assert!(spec.users.iter().all(|user| user.password_hash.is_none() && user.ssh_keys.is_empty()));
     }
-    assert!(count >= 3);
+    assert!(count >= 6);
 }
 
 #[test]
