@@ -173,6 +173,7 @@ pub fn known_providers(catalogue: &Catalogue) -> KnownProviders {
         let releases = names.map(|name| Release {
             version: name.clone(),
             recommends: distro.family.takes_recommends(),
+            grub_for_bios: distro.boot.grub.values().any(|grub| grub.bios.is_some()),
             network_match: distro.network_match.clone(),
         });
         known.0.entry(distro.os.clone()).or_default().extend(releases);

@@ -1,9 +1,13 @@
 //! The EFI system partition's files (UEFI 2.10, section 3.5.1.1; Boot Loader Specification, type
 //! 1 entries).
 
+use std::collections::BTreeMap;
+
 use layers::{Contents, Entry, Kind, MemoryContents, Meta, Time, Tree, TreePath};
 
-use super::{InstalledKernel, kernels};
+use super::{InstalledKernel, kernel_places, kernels};
+use providers::distro::Boot as Facts;
+
 use crate::error::{Error, ResultExt};
 
 /// What goes on the partitions that firmware and boot loader read.
@@ -22,10 +26,8 @@ pub struct Boot<'a> {
     pub loader: TreePath,
     /// What UEFI calls the machine in file names, such as `x64`.
     pub efi_suffix: &'a str,
-    /// Paths of kernel and initrd with `{release}` in them.
-    pub kernel: &'a str,
-    /// See `kernel`.
-    pub initrd: &'a str,
+    /// Where kernels and their initial ramdisks are in the image.
+    pub facts: &'a Facts,
     /// The directory and entry name that kernel-install uses (`/etc/kernel/entry-token`).
     pub token: &'a str,
     /// The kernel's command line.
@@ -43,9 +45,9 @@ pub struct Boot<'a> {
 pub fn esp(tree: &Tree, contents: &dyn Contents, boot: &Boot<'_>) -> Result<Esp, Error> {
     let xbootldr = boot.xbootldr.then(Tree::default);
     let mut esp = Esp { tree: Tree::default(), xbootldr, generated: MemoryContents::default() };
-    let found = kernels(tree, boot.kernel, boot.initrd);
+    let found = kernels(tree, boot.facts);
     if found.is_empty() {
-        return Err(Error::build(format!("failed to find a kernel in the image at /{}", boot.kernel))
+        return Err(Error::build(format!("failed to find a kernel in the image at {}", kernel_places(boot.facts)))
             .hint("name a kernel package in `kernel.package`, such as linux-image-cloud-amd64"));
     }
     let upper = boot.efi_suffix.to_ascii_uppercase();
@@ -125,6 +127,63 @@ pub fn lay_over(below: &mut Tree, over: &Tree) -> Result<(), Error> {
     Ok(())
 }
 
+/// As [`lay_over`] on a FAT file system, where names that differ in case only are one: what lies over
+/// takes the place, and keeps its own spelling. Packages put `bootx64.efi` where the standard says
+/// `BOOTX64.EFI`.
+///
+/// # Errors
+/// A file is where a directory must be.
+pub fn lay_over_fat(below: &mut Tree, over: &Tree) -> Result<(), Error> {
+    let folded = |path: &TreePath| String::from_utf8_lossy(path.as_bytes()).to_lowercase();
+    let mut spelt: BTreeMap<String, TreePath> = below.iter().map(|(path, _)| (folded(path), path.clone())).collect();
+    for (path, entry) in over.iter() {
+        let parent = path.parent().and_then(|parent| spelt.get(&folded(&parent)).cloned());
+        let place = match parent {
+            Some(parent) => parent.join(path.name()).to("lay out the files of the boot loader")?,
+            None => path.clone(),
+        };
+        if let Some(known) = spelt.get(&folded(path)) {
+            if entry.is_directory() && below.get(known).is_some_and(Entry::is_directory) {
+                continue;
+            }
+            below.remove(known);
+        }
+        below.insert(place.clone(), entry.clone()).to("lay out the files of the boot loader")?;
+        spelt.insert(folded(path), place);
+    }
+    Ok(())
+}
+
+/// Where packages put files for the EFI system partition, without asking where it is mounted.
+const USUAL_MOUNT: &str = "boot/efi";
+
+/// What packages have put at the usual mount point of the EFI system partition, when that is not
+/// where it is mounted: its files reach it nevertheless.
+///
+/// # Errors
+/// None but those of paths.
+pub fn usual_files(tree: &Tree, mount: Option<&TreePath>) -> Result<Tree, Error> {
+    let usual = TreePath::new(USUAL_MOUNT).to("name a file for the boot loader")?;
+    let mut files = Tree::default();
+    if mount == Some(&usual) {
+        return Ok(files);
+    }
+    for (path, entry) in tree.below(&usual) {
+        let Some(rest) = path.as_bytes().strip_prefix(usual.as_bytes()) else { continue };
+        let rest = TreePath::new(rest).to("name a file for the boot loader")?;
+        // FAT has no links: what they lead to is meant.
+        let kind = match entry.is_directory() {
+            true => Some(Kind::Directory),
+            false => file_at(tree, path),
+        };
+        if let (Some(kind), false) = (kind, rest.is_root()) {
+            let meta = entry.meta.clone();
+            files.insert(rest, Entry { kind, meta }).to("lay out the files of the boot loader")?;
+        }
+    }
+    Ok(files)
+}
+
 /// The file at a path, links followed.
 pub fn file_at(tree: &Tree, path: &TreePath) -> Option<Kind> {
     let path = tree.resolve(path).ok()?;
@@ -175,12 +234,15 @@ mod tests {
         TreePath::new(text).unwrap()
     }
 
-    fn boot() -> Boot<'static> {
+    fn facts() -> Facts {
+        crate::boot::tests::facts("/boot/vmlinuz-{release}", &[], "/boot/initrd.img-{release}")
+    }
+
+    fn boot(facts: &Facts) -> Boot<'_> {
         Boot {
             loader: path("usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
             efi_suffix: "x64",
-            kernel: "/boot/vmlinuz-{release}",
-            initrd: "/boot/initrd.img-{release}",
+            facts,
             token: "debian",
             cmdline: "root=UUID=1 ro",
             xbootldr: false,
@@ -198,7 +260,8 @@ mod tests {
             tree.create_directories(&at.parent().unwrap(), &meta).unwrap();
             tree.insert(at, Entry::file(contents.add(name), meta.clone())).unwrap();
         }
-        let made = esp(&tree, &contents, &boot()).unwrap();
+        let facts = facts();
+        let made = esp(&tree, &contents, &boot(&facts)).unwrap();
         let files = |tree: &Tree| -> Vec<String> {
             tree.iter().filter(|(_, e)| !e.is_directory()).map(|(p, _)| p.to_string()).collect()
         };
@@ -215,7 +278,7 @@ mod tests {
             ]
         );
         // With a second partition, the loader and its settings stay, and kernels go there.
-        let split = esp(&tree, &contents, &Boot { xbootldr: true, ..boot() }).unwrap();
+        let split = esp(&tree, &contents, &Boot { xbootldr: true, ..boot(&facts) }).unwrap();
         assert_eq!(
             files(&split.tree),
             ["/EFI/BOOT/BOOTX64.EFI", "/EFI/systemd/systemd-bootx64.efi", "/loader/loader.conf"]
@@ -230,6 +293,60 @@ mod tests {
             ]
         );
         tree.remove(&path("boot/initrd.img-6.1"));
-        assert!(esp(&tree, &contents, &boot()).is_err());
+        assert!(esp(&tree, &contents, &boot(&facts)).is_err());
+    }
+
+    fn with(paths: &[(&str, &str)]) -> Tree {
+        let mut tree = Tree::default();
+        let meta = Meta::root_owned(0o755, Time::default());
+        for (at, content) in paths {
+            let at = path(at);
+            tree.create_directories(&at.parent().unwrap(), &meta).unwrap();
+            tree.insert(at, Entry::file(layers::Content::of(content.as_bytes()), meta.clone())).unwrap();
+        }
+        tree
+    }
+
+    fn sizes(tree: &Tree) -> Vec<String> {
+        let files = tree.iter().filter_map(|(path, entry)| match &entry.kind {
+            Kind::File(content) => Some(format!("{path} {}", content.size)),
+            _ => None,
+        });
+        files.collect()
+    }
+
+    #[test]
+    fn on_fat_our_loader_takes_the_place_of_the_packages_whatever_its_case() {
+        let mut below = with(&[
+            ("EFI/BOOT/bootx64.efi", "package's"),
+            ("EFI/BOOT/grubx64.efi", "package's"),
+            ("EFI/azure/BOOTX64.CSV", "package's"),
+            ("Loader", "a file"),
+        ]);
+        let over = with(&[("EFI/BOOT/BOOTX64.EFI", "own"), ("EFI/Azure/x", "own"), ("loader/loader.conf", "own")]);
+        lay_over_fat(&mut below, &over).unwrap();
+        assert_eq!(
+            sizes(&below),
+            [
+                "/EFI/BOOT/BOOTX64.EFI 3",
+                "/EFI/BOOT/grubx64.efi 9",
+                "/EFI/azure/BOOTX64.CSV 9",
+                "/EFI/azure/x 3",
+                "/loader/loader.conf 3",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_packages_put_at_the_usual_place_reaches_the_partition() {
+        let mut tree = with(&[("boot/efi/EFI/BOOT/bootx64.efi", "shim"), ("boot/vmlinuz", "kernel")]);
+        let link = Kind::Symlink(b"bootx64.efi".as_slice().into());
+        let meta = Meta::root_owned(0o777, Time::default());
+        tree.insert(path("boot/efi/EFI/BOOT/shimx64.efi"), Entry { kind: link, meta }).unwrap();
+        let found = |mount: Option<&str>| sizes(&usual_files(&tree, mount.map(path).as_ref()).unwrap());
+        let both = ["/EFI/BOOT/bootx64.efi 4", "/EFI/BOOT/shimx64.efi 4"];
+        assert_eq!(found(Some("efi")), both);
+        assert_eq!(found(None), both);
+        assert!(found(Some("boot/efi")).is_empty());
     }
 }

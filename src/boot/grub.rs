@@ -13,14 +13,20 @@ use uuid::Uuid;
 use super::esp::{Esp, file_at, put};
 use crate::error::{Error, ResultExt};
 
-/// Directory of GRUB's own files in the image.
-pub const DIRECTORY: &str = "boot/grub";
-/// Where the core image for a BIOS and a disk is made, as grub-install(8) does.
-pub const CORE_IMAGE: &str = "boot/grub/i386-pc/core.img";
-/// Where that for a BIOS and a disc is made, as grub-mkrescue(1) does.
-pub const DISC_IMAGE: &str = "boot/grub/i386-pc/eltorito.img";
 /// The directory of GRUB's modules for a BIOS in the image.
-pub const MODULES: &str = "boot/grub/i386-pc";
+pub fn modules(grub: &Grub) -> String {
+    format!("{}/i386-pc", grub.home())
+}
+
+/// Where the core image for a BIOS and a disk is made, as grub-install(8) does.
+pub fn core_image(grub: &Grub) -> String {
+    format!("{}/core.img", modules(grub))
+}
+
+/// Where that for a BIOS and a disc is made, as grub-mkrescue(1) does.
+pub fn disc_image(grub: &Grub) -> String {
+    format!("{}/eltorito.img", modules(grub))
+}
 
 /// Bytes of a sector, as a BIOS reads them.
 const SECTOR: usize = 512;
@@ -47,18 +53,22 @@ const CORE_BYTES_MAX: u64 = 480 << 10;
 pub fn esp(tree: &Tree, grub: &Grub, efi_suffix: &str, home: &Home, epoch: i64) -> Result<Esp, Error> {
     let mut esp = Esp { tree: Tree::default(), xbootldr: None, generated: MemoryContents::default() };
     let upper = efi_suffix.to_ascii_uppercase();
-    let vendor = format!("EFI/{}", grub.vendor);
+    let vendor = grub.vendor.as_ref().map(|vendor| format!("EFI/{vendor}"));
     let (shim, loader) = (file(tree, &grub.shim)?, file(tree, &grub.loader)?);
-    let manager = file(tree, &grub.mok_manager)?;
+    let manager = grub.mok_manager.as_ref().map(|path| file(tree, path)).transpose()?;
     put(&mut esp.tree, &format!("EFI/BOOT/BOOT{upper}.EFI"), shim.clone(), epoch)?;
-    put(&mut esp.tree, &format!("{vendor}/shim{efi_suffix}.efi"), shim, epoch)?;
-    for directory in ["EFI/BOOT", &vendor] {
+    if let Some(vendor) = &vendor {
+        put(&mut esp.tree, &format!("{vendor}/shim{efi_suffix}.efi"), shim, epoch)?;
+    }
+    for directory in std::iter::once("EFI/BOOT").chain(vendor.as_deref()) {
         // Shim looks for both beside itself, by these names.
         put(&mut esp.tree, &format!("{directory}/grub{efi_suffix}.efi"), loader.clone(), epoch)?;
-        put(&mut esp.tree, &format!("{directory}/mm{efi_suffix}.efi"), manager.clone(), epoch)?;
+        if let Some(manager) = &manager {
+            put(&mut esp.tree, &format!("{directory}/mm{efi_suffix}.efi"), manager.clone(), epoch)?;
+        }
     }
-    let settings = esp.generated.add(home.find() + "configfile $prefix/grub.cfg\n");
-    put(&mut esp.tree, &format!("{vendor}/grub.cfg"), Kind::File(settings), epoch)?;
+    let settings = esp.generated.add(home.find(grub) + "configfile $prefix/grub.cfg\n");
+    put(&mut esp.tree, &grub.configuration(), Kind::File(settings), epoch)?;
     Ok(esp)
 }
 
@@ -81,17 +91,17 @@ impl Home {
     }
 
     /// GRUB's directory there.
-    pub fn directory(&self) -> String {
-        format!("{}/grub", self.prefix())
+    pub fn directory(&self, grub: &Grub) -> String {
+        format!("{}/{}", self.prefix(), grub.below_boot())
     }
 
     /// Commands for a core image or for the first file that is read.
-    pub fn find(&self) -> String {
+    pub fn find(&self, grub: &Grub) -> String {
         let search = match self {
             Self::FileSystem(uuid, _) => format!("search.fs_uuid {uuid} root"),
             Self::Medium(file) => format!("search.file {file} root"),
         };
-        format!("{search}\nset prefix=($root)'{}'\n", self.directory())
+        format!("{search}\nset prefix=($root)'{}'\n", self.directory(grub))
     }
 
     /// The command of a menu's entry.
@@ -123,9 +133,9 @@ impl Bios {
     ///
     /// # Errors
     /// It is not there, or no core image.
-    pub fn of(tree: &Tree, contents: &dyn Contents, directory: &str) -> Result<Self, Error> {
+    pub fn of(tree: &Tree, contents: &dyn Contents, grub: &Grub, directory: &str) -> Result<Self, Error> {
         let boot = bytes(tree, contents, &format!("{directory}/boot.img"), SECTOR as u64)?;
-        let mut core = bytes(tree, contents, CORE_IMAGE, CORE_BYTES_MAX)?;
+        let mut core = bytes(tree, contents, &core_image(grub), CORE_BYTES_MAX)?;
         if boot.len() != SECTOR || core.len() <= SECTOR {
             return Err(Error::build("failed to use GRUB's images: they are too short"));
         }
@@ -190,9 +200,9 @@ pub struct Entry {
 }
 
 /// GRUB's menu as it is until update-grub(8) makes another, the newest kernel first.
-pub fn menu(title: &str, home: &Home, cmdline: &str, entries: &[Entry]) -> String {
-    let mut text =
-        String::from("# Made with the image; update-grub(8) writes over it.\nset default=0\nset timeout=3\n");
+pub fn menu(title: &str, grub: &Grub, home: &Home, cmdline: &str, entries: &[Entry]) -> String {
+    let writer = menu_writer(grub);
+    let mut text = format!("# Made with the image; {writer} writes over it.\nset default=0\nset timeout=3\n");
     if let Some(speed) = serial_speed(cmdline) {
         text.push_str(&format!(
             "serial --unit=0 --speed={speed}\nterminal_input console serial\nterminal_output console serial\n"
@@ -208,6 +218,14 @@ pub fn menu(title: &str, home: &Home, cmdline: &str, entries: &[Entry]) -> Strin
         ));
     }
     text
+}
+
+/// The program that makes menus in a running image: Debian has its own name for it.
+pub fn menu_writer(grub: &Grub) -> String {
+    match grub.programs.as_str() {
+        "grub" => "update-grub(8)".into(),
+        programs => format!("{programs}-mkconfig(8)"),
+    }
 }
 
 /// Words as GRUB's scripts take them: what has a meaning there stands behind a backslash (GRUB
@@ -228,6 +246,60 @@ pub fn serial_speed(cmdline: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn facts(prefix: Option<&str>) -> Grub {
+        let debian = prefix.is_none();
+        Grub {
+            packages: Vec::new(),
+            vendor: debian.then(|| "debian".into()),
+            prefix: prefix.map(str::to_owned),
+            directory: if debian { "/boot/grub" } else { "/boot/grub2" }.into(),
+            programs: if debian { "grub" } else { "grub2" }.into(),
+            shim: "/usr/lib/shim".into(),
+            loader: "/usr/lib/grub".into(),
+            mok_manager: debian.then(|| "/usr/lib/mm".into()),
+            bios: None,
+        }
+    }
+
+    #[test]
+    fn each_signed_image_finds_its_configuration() {
+        let (mut tree, mut contents) = (Tree::default(), MemoryContents::default());
+        let meta = layers::Meta::root_owned(0o755, layers::Time::default());
+        for name in ["usr/lib/shim", "usr/lib/grub", "usr/lib/mm"] {
+            let path = TreePath::new(name).unwrap();
+            tree.create_directories(&path.parent().unwrap(), &meta).unwrap();
+            tree.insert(path, layers::Entry::file(contents.add(name), meta.clone())).unwrap();
+        }
+        let home = Home::FileSystem(Uuid::nil(), "/boot");
+        let made = |facts: &Grub| {
+            let made = esp(&tree, facts, "x64", &home, 1).unwrap();
+            let files = made.tree.iter().filter(|(_, entry)| !entry.is_directory());
+            let paths: Vec<String> = files.map(|(path, _)| path.to_string()).collect();
+            let settings = made.tree.get(&TreePath::new(facts.configuration()).unwrap()).unwrap();
+            let Kind::File(content) = &settings.kind else { panic!("{settings:?}") };
+            let mut text = String::new();
+            made.generated.open(content).unwrap().read_to_string(&mut text).unwrap();
+            (paths, text)
+        };
+        let (paths, text) = made(&facts(Some("/boot/grub2")));
+        assert_eq!(paths, ["/EFI/BOOT/BOOTX64.EFI", "/EFI/BOOT/grubx64.efi", "/boot/grub2/grub.cfg"]);
+        assert!(text.ends_with(" root\nset prefix=($root)'/boot/grub2'\nconfigfile $prefix/grub.cfg\n"), "{text}");
+        let (paths, text) = made(&facts(None));
+        assert_eq!(
+            paths,
+            [
+                "/EFI/BOOT/BOOTX64.EFI",
+                "/EFI/BOOT/grubx64.efi",
+                "/EFI/BOOT/mmx64.efi",
+                "/EFI/debian/grub.cfg",
+                "/EFI/debian/grubx64.efi",
+                "/EFI/debian/mmx64.efi",
+                "/EFI/debian/shimx64.efi",
+            ]
+        );
+        assert!(text.contains("($root)'/boot/grub'\n"), "{text}");
+    }
 
     #[test]
     fn code_is_told_where_the_core_image_lies() {
@@ -253,7 +325,13 @@ mod tests {
             initrd: format!("/boot/initrd.img-{release}"),
         };
         assert_eq!(escaped("a=b|c quiet memmap=64K$0x1"), "a=b\\|c quiet memmap=64K\\$0x1");
-        let text = menu("Bob's Linux", &Home::FileSystem(Uuid::nil(), ""), "root=x ro", &[entry("6.1"), entry("6.12")]);
+        let text = menu(
+            "Bob's Linux",
+            &facts(None),
+            &Home::FileSystem(Uuid::nil(), ""),
+            "root=x ro",
+            &[entry("6.1"), entry("6.12")],
+        );
         assert!(text.find("with Linux 6.12'").unwrap() < text.find("with Linux 6.1'").unwrap(), "{text}");
         assert!(text.contains("menuentry 'Bobs Linux, with") && text.contains("linux /boot/vmlinuz-6.1 root=x ro\n"));
     }

@@ -7,10 +7,11 @@ mod esp;
 pub mod grub;
 mod identity;
 
-pub use esp::{Boot, Esp, esp, file_at, lay_over, os_release};
+pub use esp::{Boot, Esp, esp, file_at, lay_over, lay_over_fat, os_release, usual_files};
 pub use identity::Identity;
 
 use layers::{Entry, Tree, TreePath};
+use providers::distro::Boot as Facts;
 
 /// A kernel found in a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,30 @@ pub struct InstalledKernel {
     pub initrd: Option<TreePath>,
 }
 
-/// The kernels of a tree, the newest last, where `image` and `initrd` are the paths that the
-/// provider gives, with `{release}` in them.
-pub fn kernels(tree: &Tree, image: &str, initrd: &str) -> Vec<InstalledKernel> {
+/// The kernels of a tree, the newest last. One that is in several places is taken from the first of
+/// them that the provider names.
+pub fn kernels(tree: &Tree, facts: &Facts) -> Vec<InstalledKernel> {
+    let mut found: Vec<InstalledKernel> = Vec::new();
+    for image in facts.kernel_places() {
+        for kernel in kernels_at(tree, image, &facts.initrd) {
+            if !found.iter().any(|known| known.release == kernel.release) {
+                found.push(kernel);
+            }
+        }
+    }
+    // Debian policy's order of versions is also that of kernel releases.
+    found.sort_by_key(|kernel| natural_key(&kernel.release));
+    found
+}
+
+/// Where kernels are looked for, for messages.
+pub fn kernel_places(facts: &Facts) -> String {
+    facts.kernel_places().collect::<Vec<_>>().join(" and ")
+}
+
+fn kernels_at(tree: &Tree, image: &str, initrd: &str) -> Vec<InstalledKernel> {
     let Some((prefix, suffix)) = image.trim_start_matches('/').split_once("{release}") else { return Vec::new() };
-    let mut found: Vec<InstalledKernel> = tree
-        .iter()
+    tree.iter()
         .filter(|(_, entry)| !Entry::is_directory(entry))
         .filter_map(|(path, _)| {
             let text = std::str::from_utf8(path.as_bytes()).ok()?;
@@ -43,10 +62,7 @@ pub fn kernels(tree: &Tree, image: &str, initrd: &str) -> Vec<InstalledKernel> {
                 initrd: tree.get(&initrd).is_some().then_some(initrd),
             })
         })
-        .collect();
-    // Debian policy's order of versions is also that of kernel releases.
-    found.sort_by_key(|kernel| natural_key(&kernel.release));
-    found
+        .collect()
 }
 
 /// A key that sorts digits by value and the rest as text.
@@ -69,16 +85,54 @@ mod tests {
     use super::*;
     use layers::{Content, Meta, Time};
 
-    #[test]
-    fn the_newest_kernel_comes_last_by_number_not_by_letter() {
+    /// What a provider says, as far as it is about kernels.
+    pub(super) fn facts(kernel: &str, elsewhere: &[&str], initrd: &str) -> Facts {
+        Facts {
+            package: String::new(),
+            loader: String::new(),
+            kernel: kernel.into(),
+            kernel_elsewhere: elsewhere.iter().map(|place| (*place).to_owned()).collect(),
+            initrd: initrd.into(),
+            cmdline: Vec::new(),
+            grub: std::collections::BTreeMap::new(),
+            live: None,
+        }
+    }
+
+    fn tree(paths: &[&str]) -> Tree {
         let mut tree = Tree::default();
         let meta = Meta::root_owned(0o755, Time::default());
-        tree.create_directories(&TreePath::new("boot").unwrap(), &meta).unwrap();
-        for release in ["6.12.100+deb13-amd64", "6.12.9+deb13-amd64"] {
-            let path = TreePath::new(format!("boot/vmlinuz-{release}")).unwrap();
+        for path in paths {
+            let path = TreePath::new(path).unwrap();
+            tree.create_directories(&path.parent().unwrap(), &meta).unwrap();
             tree.insert(path, Entry::file(Content::of(b"k"), meta.clone())).unwrap();
         }
-        let found = kernels(&tree, "/boot/vmlinuz-{release}", "/boot/initrd.img-{release}");
+        tree
+    }
+
+    #[test]
+    fn a_kernel_that_was_not_copied_is_taken_from_its_modules() {
+        let facts =
+            facts("/boot/vmlinuz-{release}", &["/usr/lib/modules/{release}/vmlinuz"], "/boot/initramfs-{release}.img");
+        let tree = tree(&[
+            "boot/initramfs-6.12.0-1.el10.img",
+            "boot/initramfs-6.12.0-2.el10.img",
+            "boot/vmlinuz-6.12.0-1.el10",
+            "usr/lib/modules/6.12.0-1.el10/vmlinuz",
+            "usr/lib/modules/6.12.0-2.el10/vmlinuz",
+            "usr/lib/modules/6.12.0-3.el10/modules.dep",
+        ]);
+        let found = kernels(&tree, &facts);
+        let images: Vec<String> = found.iter().map(|kernel| kernel.image.to_string()).collect();
+        assert_eq!(images, ["/boot/vmlinuz-6.12.0-1.el10", "/usr/lib/modules/6.12.0-2.el10/vmlinuz"]);
+        assert!(found.iter().all(|kernel| kernel.initrd.is_some()));
+        assert_eq!(kernel_places(&facts), "/boot/vmlinuz-{release} and /usr/lib/modules/{release}/vmlinuz");
+    }
+
+    #[test]
+    fn the_newest_kernel_comes_last_by_number_not_by_letter() {
+        let tree = tree(&["boot/vmlinuz-6.12.100+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-amd64"]);
+        let found = kernels(&tree, &facts("/boot/vmlinuz-{release}", &[], "/boot/initrd.img-{release}"));
         let releases: Vec<&str> = found.iter().map(|kernel| kernel.release.as_str()).collect();
         assert_eq!(releases, ["6.12.9+deb13-amd64", "6.12.100+deb13-amd64"]);
     }

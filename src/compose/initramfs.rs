@@ -77,7 +77,7 @@ pub fn make(cx: &Context, distro: &Distro, stack: &mut Stack) -> Result<(), Erro
 
 /// The layer with the ramdisk of every kernel; none where there is no kernel or no generator.
 fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLayer>, Error> {
-    let found = kernels(below.tree(), &distro.boot.kernel, &distro.boot.initrd);
+    let found = kernels(below.tree(), &distro.boot);
     let program = distro.initramfs.command.first().cloned().unwrap_or_default();
     let generator = ["usr/sbin", "usr/bin"].iter().any(|directory| {
         let path = layers::TreePath::new(program.trim_start_matches('/')).ok();

@@ -91,7 +91,7 @@ mod tests {
     fn spec(disk: &str) -> ResolvedSpec {
         let providers = KnownProviders(BTreeMap::from([(
             "debian".to_owned(),
-            vec![Release { version: "13".into(), recommends: false, network_match: "en*".into() }],
+            vec![Release { version: "13".into(), recommends: false, grub_for_bios: true, network_match: "en*".into() }],
         )]));
         let around =
             Surroundings { spec_directory: Path::new("/"), current_directory: Path::new("/"), providers: &providers };

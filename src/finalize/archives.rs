@@ -8,7 +8,7 @@ use super::disk::Both;
 use super::live::without_disk;
 use super::output::{self, Written};
 use super::target::Target;
-use crate::boot::{file_at, kernels};
+use crate::boot::{file_at, kernel_places, kernels};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
@@ -92,10 +92,10 @@ fn kernel(
     target: &Target,
 ) -> Result<Written, Error> {
     let missing = || {
-        Error::build(format!("failed to find a kernel in the image at /{}", distro.boot.kernel.trim_start_matches('/')))
+        Error::build(format!("failed to find a kernel in the image at {}", kernel_places(&distro.boot)))
             .hint("name a kernel package in `kernel.package`, such as linux-image-cloud-amd64")
     };
-    let newest = kernels(tree, &distro.boot.kernel, &distro.boot.initrd).pop().ok_or_else(missing)?;
+    let newest = kernels(tree, &distro.boot).pop().ok_or_else(missing)?;
     let Some(Kind::File(content)) = file_at(tree, &newest.image) else { return Err(missing()) };
     let name = output::kernel_name(spec).unwrap_or_default();
     let pending = target.begin(&name)?;

@@ -79,8 +79,7 @@ pub fn write(
             let policy = boot::Boot {
                 loader: TreePath::new(loader).to("name the boot loader")?,
                 efi_suffix: making.efi_suffix()?,
-                kernel: &making.distro.boot.kernel,
-                initrd: &making.distro.boot.initrd,
+                facts: &making.distro.boot,
                 token: &making.distro.os,
                 cmdline: &cmdline,
                 xbootldr: false,
@@ -90,9 +89,9 @@ pub fn write(
         }
     };
     let image = system_partition(&esp, making.identity, created).to("lay out the EFI system partition")?;
-    let bios = match making.grub.and_then(|facts| facts.bios.as_ref()) {
-        Some(directory) => Some(iso::BiosBoot {
-            image: TreePath::new(boot::grub::DISC_IMAGE).to("name GRUB's image for discs")?,
+    let bios = match making.grub.and_then(|facts| Some((facts, facts.bios.as_ref()?))) {
+        Some((facts, directory)) => Some(iso::BiosBoot {
+            image: TreePath::new(boot::grub::disc_image(facts)).to("name GRUB's image for discs")?,
             hybrid: Some(boot::grub::hybrid(tree, contents, directory)?),
         }),
         None => None,
@@ -256,7 +255,7 @@ fn grub_files(
         medium.put(mark.trim_start_matches('/'), Kind::File(generated.add(Vec::new())))?;
     }
     let mut entries = Vec::new();
-    for kernel in kernels(tree, &making.distro.boot.kernel, &making.distro.boot.initrd) {
+    for kernel in kernels(tree, &making.distro.boot) {
         let Some(initrd) = &kernel.initrd else { continue };
         let mut put = |path: &TreePath| -> Result<String, Error> {
             let place = format!("{}/{}", making.live.kernels, String::from_utf8_lossy(path.name()));
@@ -271,13 +270,13 @@ fn grub_files(
     if entries.is_empty() {
         return Err(Error::build(format!(
             "failed to find a kernel with its initial ramdisk at {}",
-            making.distro.boot.kernel
+            boot::kernel_places(&making.distro.boot)
         ))
         .hint("name a kernel package in `kernel.package`, such as linux-image-amd64"));
     }
-    let menu = generated.add(boot::grub::menu(title, &home, cmdline, &entries));
-    medium.put(&format!("{}/grub.cfg", boot::grub::DIRECTORY), Kind::File(menu))?;
-    let modules = TreePath::new(boot::grub::MODULES).to("name GRUB's modules")?;
+    let menu = generated.add(boot::grub::menu(title, facts, &home, cmdline, &entries));
+    medium.put(&format!("{}/grub.cfg", facts.home()), Kind::File(menu))?;
+    let modules = TreePath::new(boot::grub::modules(facts)).to("name GRUB's modules")?;
     for (path, entry) in tree.children(&modules) {
         if let Kind::File(_) = entry.kind {
             medium.put(&String::from_utf8_lossy(path.as_bytes()), entry.kind.clone())?;
@@ -285,7 +284,7 @@ fn grub_files(
     }
     let esp = boot::grub::esp(tree, facts, making.efi_suffix()?, &home, medium.created.seconds)?;
     // Started from a disc, GRUB takes the disc for where it came from, not the partition in it.
-    let first = TreePath::new(format!("EFI/{}/grub.cfg", facts.vendor)).to("name GRUB's first file")?;
+    let first = TreePath::new(facts.configuration()).to("name GRUB's first file")?;
     if let Some(Entry { kind, .. }) = esp.tree.get(&first) {
         medium.put(&String::from_utf8_lossy(first.as_bytes()), kind.clone())?;
     }

@@ -43,10 +43,19 @@ pub(super) type Written<'a> = (Partition, Option<&'a Located<typed::Partition>>)
 pub struct Around<'a> {
     /// What starts the kernel.
     pub bootloader: Bootloader,
+    /// Whether GRUB starts under a BIOS too.
+    pub grub_for_bios: bool,
     /// Whose root a type may be.
     pub architecture: Architecture,
     /// What is copied into the image.
     pub files: &'a [CopiedFile],
+}
+
+impl Around<'_> {
+    /// Whether a boot loader starts under a BIOS, and needs a partition for that.
+    fn has_bios_part(&self) -> bool {
+        self.bootloader == Bootloader::Grub && self.grub_for_bios && self.architecture == Architecture::Amd64
+    }
 }
 
 /// Resolves the disk.
@@ -101,13 +110,12 @@ fn complete(partitions: &mut Vec<Written<'_>>, spec: &Spec, around: &Around<'_>,
         None => (usual_partition(PartitionRole::Esp, PartitionSize::Bytes(ByteSize(ESP_BYTES_DEFAULT))), None),
     };
     if partitions.is_empty() {
-        if around.bootloader == Bootloader::Grub && around.architecture == Architecture::Amd64 {
+        if around.has_bios_part() {
             let size = PartitionSize::Bytes(ByteSize(BIOS_BYTES_DEFAULT));
             partitions.push((usual_partition(PartitionRole::Bios, size), None));
         }
         partitions.push((usual_partition(PartitionRole::Root, PartitionSize::Rest), None));
-    } else if around.bootloader == Bootloader::Grub
-        && around.architecture == Architecture::Amd64
+    } else if around.has_bios_part()
         && !partitions.iter().any(|(partition, _)| partition.role == PartitionRole::Bios)
         && let Some(first) = spec.disk.partitions.first()
     {

@@ -9,7 +9,7 @@ use super::*;
 fn resolved(disk: &str) -> Result<ResolvedSpec, Vec<Problem>> {
     let providers = KnownProviders(BTreeMap::from([(
         "debian".to_owned(),
-        vec![Release { version: "13".into(), recommends: false, network_match: "en*".into() }],
+        vec![Release { version: "13".into(), recommends: false, grub_for_bios: true, network_match: "en*".into() }],
     )]));
     let around = Surroundings {
         spec_directory: Path::new("/nowhere"),

@@ -23,6 +23,8 @@ pub struct Release {
     pub version: String,
     /// Whether its own tools take recommended packages along when an image is made.
     pub recommends: bool,
+    /// Whether its GRUB starts under a BIOS too.
+    pub grub_for_bios: bool,
     /// The interfaces that are configured when a spec names none (systemd.network(5)).
     pub network_match: String,
 }
@@ -75,7 +77,9 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
     let repositories = customized::repositories(&custom.repositories, around.spec_directory, problems);
     let files = customized::files(&custom.files, around.spec_directory, problems);
     let architecture = base.architecture.as_ref().map_or(Architecture::Amd64, |a| a.value);
-    let disk = disk::disk(spec, &disk::Around { bootloader, architecture, files: &files }, problems);
+    // What is not known has an error of its own.
+    let grub_for_bios = release.is_none_or(|release| release.grub_for_bios);
+    let disk = disk::disk(spec, &disk::Around { bootloader, grub_for_bios, architecture, files: &files }, problems);
     if formats.contains(&Format::Vhd) && disk.size.is_some_and(|size| size > image::vhd::SIZE_MAX) {
         let place = spec.disk.size.as_ref().map_or(&spec.image.name.span, |size| &size.span);
         let message = format!("disk.size: a vhd holds {} GiB at most", image::vhd::SIZE_MAX >> 30);

@@ -16,6 +16,8 @@ fn providers() -> KnownProviders {
     let release = |version: &str, recommends: bool, network_match: &str| Release {
         version: version.to_owned(),
         recommends,
+        // The rpm distributions' GRUB is for UEFI.
+        grub_for_bios: !recommends,
         network_match: network_match.to_owned(),
     };
     let versions = |list: &[&str]| list.iter().map(|v| release(v, false, "en*")).collect::<Vec<_>>();
@@ -185,6 +187,17 @@ fn what_cannot_boot_is_refused() {
     let disk = "bootloader: grub\ndisk: {partitions: [{type: bios}, {type: root}, {type: linux-generic, mount: /boot/grub, size: 1G}]}\n";
     let found = problems(&minimal(disk));
     assert!(found.iter().any(|problem| problem.contains("/boot/grub cannot be a partition")), "{found:?}");
+}
+
+#[test]
+fn a_partition_for_a_bios_is_there_where_grub_has_a_part_for_it() {
+    let roles = |os: &str| {
+        let spec = resolved(&format!("image: {{name: a, base: {{os: {os}}}}}\nbootloader: grub\n"));
+        spec.partitions().map(|partition| partition.role).collect::<Vec<_>>()
+    };
+    use crate::spec::resolved::PartitionRole::{Bios, Esp, Root};
+    assert_eq!(roles("debian, version: 13"), [Esp, Bios, Root]);
+    assert_eq!(roles("azurelinux, version: 3.0"), [Esp, Root]);
 }
 
 #[test]

@@ -6,14 +6,14 @@ use providers::distro::{Distro, Grub};
 use super::configuration::command_line;
 use super::{Configured, PackageSet};
 use crate::boot::grub::Bios;
-use crate::boot::{self, Boot, Esp, Identity, esp, lay_over};
+use crate::boot::{self, Boot, Esp, Identity, esp, lay_over, lay_over_fat, usual_files};
 use crate::configure::grub;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::finalize::output::Written;
 use crate::finalize::{Artifact, Both, Named, Target, archives, disk, divide, documents, live, output, passes};
 use crate::spec::ResolvedSpec;
-use crate::spec::resolved::{Bootloader, Format, PartitionRole};
+use crate::spec::resolved::{Bootloader, Filesystem, Format, Partition, PartitionRole};
 
 /// Writes the images of a spec and the documents beside them; they stay once they are settled.
 ///
@@ -92,8 +92,7 @@ fn disks(
             let boot = Boot {
                 loader: TreePath::new(loader).to("name the boot loader")?,
                 efi_suffix: &facts.efi_suffix,
-                kernel: &distro.boot.kernel,
-                initrd: &distro.boot.initrd,
+                facts: &distro.boot,
                 token: &distro.os,
                 cmdline: &command_line(spec, distro, &identity),
                 xbootldr: spec.partitions().any(|partition| partition.role == PartitionRole::Xbootldr),
@@ -124,7 +123,7 @@ fn grub_facts<'a>(distro: &'a Distro, packages: &PackageSet) -> Result<&'a Grub,
 /// What a BIOS runs, where the disk has a place for it.
 fn bios(spec: &ResolvedSpec, facts: &Grub, tree: &Tree, contents: &dyn Contents) -> Result<Option<Bios>, Error> {
     match &facts.bios {
-        Some(directory) if grub::has_bios(spec, facts) => Bios::of(tree, contents, directory).map(Some),
+        Some(directory) if grub::has_bios(spec, facts) => Bios::of(tree, contents, facts, directory).map(Some),
         _ => Ok(None),
     }
 }
@@ -132,6 +131,11 @@ fn bios(spec: &ResolvedSpec, facts: &Grub, tree: &Tree, contents: &dyn Contents)
 /// The tree of each partition.
 fn parts<'a>(spec: &'a ResolvedSpec, tree: Tree, esp: Option<&Esp>) -> Result<Vec<disk::Part<'a>>, Error> {
     let mounts: Vec<TreePath> = spec.partitions().filter_map(|partition| partition.mount.clone()).collect();
+    let is_esp = |partition: &&Partition| partition.role == PartitionRole::Esp;
+    let unmounted = match spec.partitions().find(is_esp) {
+        Some(partition) => usual_files(&tree, partition.mount.as_ref())?,
+        None => Tree::default(),
+    };
     let mut divided = divide::divide(tree, &mounts)?.trees;
     let mut parts = Vec::new();
     for partition in spec.partitions() {
@@ -145,7 +149,14 @@ fn parts<'a>(spec: &'a ResolvedSpec, tree: Tree, esp: Option<&Esp>) -> Result<Ve
             // The root directory of FAT has no time: that of the mount point must not count.
             let mut whole = Tree::default();
             lay_over(&mut whole, &tree)?;
-            lay_over(&mut whole, boot)?;
+            match (partition.filesystem, partition.role) {
+                (Filesystem::Vfat, PartitionRole::Esp) => {
+                    lay_over_fat(&mut whole, &unmounted)?;
+                    lay_over_fat(&mut whole, boot)?;
+                }
+                (Filesystem::Vfat, _) => lay_over_fat(&mut whole, boot)?,
+                _ => lay_over(&mut whole, boot)?,
+            }
             tree = whole;
         }
         parts.push(disk::Part { partition, tree });

@@ -85,6 +85,53 @@ fn an_azure_linux_is_the_same_on_both_rungs_and_boots() {
     boots(&images[1], &key);
 }
 
+/// With Secure Boot on, behind shim and GRUB as the packages put them onto the EFI system partition.
+#[test]
+fn an_azure_linux_starts_behind_shim_and_grub() {
+    let Some(distribution) = ready() else { return };
+    let user = User::WithoutRange;
+    let home = site(user, "rpm-grub", "azurelinux", distribution.repository(), &key_of(distribution), "");
+    // The suite's GRUB is Debian's, signed with what it has for a prefix; all else is as in our file.
+    let ours = include_str!("../../providers/data/azurelinux-3.0.yaml");
+    let theirs = ours.replace("prefix: /boot/grub2,", "prefix: /EFI/debian,");
+    assert_ne!(ours, theirs);
+    must_as(user, Command::new("mkdir").arg("-p").arg(home.join("config/image-composer/providers")));
+    fs::write(home.join("config/image-composer/providers/azurelinux-3.0.yaml"), theirs).unwrap();
+    let key = home.join("key");
+    must_as(user, Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(&key));
+    let public = fs::read_to_string(home.join("key.pub")).unwrap();
+    let removed = REMOVED.replace("shim, ", "");
+    let spec = format!(
+        "image: {{name: azl, base: {{os: azurelinux, version: \"3.0\", type: minimal}}}}\n\
+         kernel: {{cmdline: {PATIENT}}}\nbootloader: grub\n\
+         disk: {{size: 2GiB, partitions: [{{type: esp, size: 128MiB}}, {{type: root, size: rest}}]}}\n\
+         customizations:\n  hostname: azl\n  packages:\n    remove: [{removed}]\n    \
+         install: [sudo, systemd-timesyncd]\n  users:\n    \
+         - {{name: tester, groups: [wheel], sudo: nopasswd, ssh_keys: [\"{}\"]}}\noutput: {{format: raw}}\n",
+        public.trim()
+    );
+    fs::write(home.join("spec.yml"), spec).unwrap();
+    let (code, text) = run(user, &home, &["build", "spec.yml", "--output-dir", "output"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("warning"), "{text}");
+    let (image, root_key) = (home.join("output/azl.raw"), home.join("root-key"));
+    fs::copy(&key, &root_key).unwrap();
+    must(Command::new("chmod").arg("600").arg(&root_key));
+    let disk = home.join("boot.qcow2");
+    must(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(&image).arg(&disk));
+    let mut machine = Machine::boot_secured(&disk, "qcow2", &home);
+    let told = machine.ssh(
+        &root_key,
+        "tester",
+        "systemctl is-system-running --wait || systemctl --failed; \
+         od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-*; sudo -n ls /boot/grub2 /boot/efi/EFI/BOOT; \
+         sudo -n rpm -V --nomtime shim grub2-efi-binary && echo as packaged",
+    );
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let expected = "running 1 /boot/efi/EFI/BOOT: BOOTX64.EFI grubx64.efi /boot/grub2: grub.cfg as packaged";
+    assert_eq!(words.join(" "), expected, "{told}");
+}
+
 /// The image starts, answers, and its own package managers are content with it.
 fn boots(image: &Path, key: &Path) {
     let work = image.parent().unwrap().parent().unwrap();

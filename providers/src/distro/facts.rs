@@ -194,6 +194,10 @@ pub struct Boot {
     pub loader: String,
     /// Where packages put the kernel image in the image; `{release}` stands for the kernel release.
     pub kernel: String,
+    /// Where else it may be, in order of preference: for kernels that are not there, because the
+    /// package leaves it to kernel-install(8) to put them there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_elsewhere: Vec<String>,
     /// Where the generator puts the initial ramdisk; `{release}` likewise.
     pub initrd: String,
     /// The kernel's command line, without the root file system.
@@ -226,17 +230,68 @@ pub struct Live {
 pub struct Grub {
     /// The packages that hold it.
     pub packages: Vec<String>,
-    /// The directory below `EFI` in which the signed image looks for its configuration.
-    pub vendor: String,
+    /// The directory below `EFI` that belongs to the distribution, where it has one besides `BOOT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// The directory of the EFI system partition in which the signed image looks for its
+    /// configuration (`grub-mkimage --prefix`); that of the vendor when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// The directory of its own files in the image, below `/boot`.
+    #[serde(default = "grub_directory")]
+    pub directory: String,
+    /// What the names of its programs begin with, as in `grub-mkimage`.
+    #[serde(default = "grub_programs")]
+    pub programs: String,
     /// Path of the signed first stage in the image.
     pub shim: String,
     /// Path of the signed image that shim starts.
     pub loader: String,
-    /// Path of the manager of a machine's own keys, which shim starts when asked to.
-    pub mok_manager: String,
+    /// Path of the manager of a machine's own keys, which shim starts when asked to, where it is
+    /// shipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mok_manager: Option<String>,
     /// The directory of its images and modules for a BIOS (platform i386-pc).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bios: Option<String>,
+}
+
+fn grub_directory() -> String {
+    "/boot/grub".into()
+}
+
+fn grub_programs() -> String {
+    "grub".into()
+}
+
+impl Grub {
+    /// Where the signed image looks for its configuration on the EFI system partition, without a
+    /// leading slash.
+    pub fn configuration(&self) -> String {
+        let directory = match (&self.prefix, &self.vendor) {
+            (Some(prefix), _) => prefix.trim_matches('/').to_owned(),
+            (None, vendor) => format!("EFI/{}", vendor.as_deref().unwrap_or("BOOT")),
+        };
+        format!("{directory}/grub.cfg")
+    }
+
+    /// The directory of its own files as seen from `/boot`, such as `grub`.
+    pub fn below_boot(&self) -> &str {
+        let directory = self.directory.trim_matches('/');
+        directory.strip_prefix("boot/").unwrap_or(directory)
+    }
+
+    /// The directory of its own files, without a leading slash.
+    pub fn home(&self) -> String {
+        format!("boot/{}", self.below_boot())
+    }
+}
+
+impl Boot {
+    /// Where kernel images may be, the preferred place first; see [`Boot::kernel`].
+    pub fn kernel_places(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.kernel).chain(&self.kernel_elsewhere).map(String::as_str)
+    }
 }
 
 /// How the initial ramdisk is made.
