@@ -238,6 +238,14 @@ fn what_is_forged_is_refused() {
     // The user may say that only packages are signed, which is then enough.
     let (code, text) = tried("packages-alone", &unsigned, &own, ", repo_gpgcheck: false");
     assert_eq!(code, Some(0), "{text}");
+    // Such metadata may say that nothing requires anything, but the packages are asked too.
+    let lying = |forged: &Distribution| {
+        let script = "cd \"$1/repodata\"; zcat *-primary.xml.gz | sed '/<rpm:requires>/,/<.rpm:requires>/d' > primary.xml; \
+                      modifyrepo_c --mdtype primary primary.xml . > modified; rm primary.xml modified repomd.xml.asc";
+        must(Command::new("sh").args(["-ec", script, "sh"]).arg(forged.repository()));
+    };
+    let said = ["which nothing among the packages provides", "do not use the repository"];
+    refused("lying", &lying, &own, ", repo_gpgcheck: false", &said);
     let resigned = |forged: &Distribution| {
         publish::resign(forged.home(), &package(forged), THEIRS);
         reindex(forged);
