@@ -8,8 +8,9 @@ use image::volume::{File, FileKind};
 use layers::TreePath;
 use serde::Serialize;
 
-use super::inspect::{Package, Partition, has_boot_code, packages, partition, table};
+use super::inspect::{Partition, has_boot_code, partition, table};
 use super::list::{CHUNK, date, mode};
+use super::packages::{Package, packages};
 use super::tree::{Mount, Mounted, Place, shown, shown_bytes, tree};
 use super::{Image, Piece};
 use crate::error::Error;

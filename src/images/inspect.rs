@@ -8,13 +8,11 @@ use image::volume::{FileKind, Format, Volume};
 use layers::TreePath;
 use serde::Serialize;
 
+use super::packages::{Package, packages};
 use super::tree::{Mount, Mounted, shown, tree};
 use super::{Image, Piece};
 use crate::error::{Error, Kind, ResultExt};
 use crate::progress::human_bytes;
-
-/// Longest dpkg status that is read, in bytes: ten times what a desktop has.
-const STATUS_MAX: usize = 256 << 20;
 
 /// Longest os-release(5) that is read, in bytes.
 const RELEASE_MAX: usize = 64 << 10;
@@ -111,17 +109,6 @@ pub struct Boot {
     pub efi: Vec<String>,
     /// Kernels in /boot.
     pub kernels: Vec<String>,
-}
-
-/// A package.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its architecture.
-    pub architecture: String,
 }
 
 /// Finds out everything about an image. What cannot be read is listed, and no error.
@@ -270,26 +257,6 @@ fn kernels(tree: &Mounted<'_>) -> Result<Vec<String>, Error> {
     let files = children.iter().filter(|child| child.file.kind == FileKind::File);
     let names = files.map(|child| shown(&child.path)).filter(|path| path.starts_with("boot/vmlinu"));
     Ok(names.collect())
-}
-
-/// The packages that dpkg(1) has installed.
-///
-/// # Errors
-/// Damage; a status file that dpkg would not read.
-pub fn packages(tree: &Mounted<'_>) -> Result<Vec<Package>, Error> {
-    let Some(text) = tree.text("var/lib/dpkg/status", STATUS_MAX)? else { return Ok(Vec::new()) };
-    let sentence = || "failed to read /var/lib/dpkg/status".to_owned();
-    let stanzas = providers::deb::control::stanzas(text.as_bytes(), "dpkg's status").or_fail(Kind::Other, sentence)?;
-    let mut found = Vec::new();
-    for stanza in stanzas {
-        let field = |name: &str| stanza.get(name).unwrap_or_default().to_owned();
-        if field("Status").ends_with(" installed") {
-            let (name, version, architecture) = (field("Package"), field("Version"), field("Architecture"));
-            found.push(Package { name, version, architecture });
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 impl Report {

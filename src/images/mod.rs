@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod list;
 mod live;
 pub mod mount;
+pub mod packages;
 pub mod tree;
 
 use std::fs::File;

@@ -5,6 +5,8 @@ use providers::cache::CacheDir;
 use providers::distro::Family;
 use providers::fetch::FileRequest;
 use providers::lock::Lock;
+use providers::rpm::Header;
+use providers::rpm::check::check;
 use rayon::prelude::*;
 
 use super::PackageSet;
@@ -95,14 +97,25 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
     Ok(set)
 }
 
-/// Verifies the packages' own signatures, where their family has them: on a cache hit too.
+/// Verifies the packages' own signatures, where their family has them, and that what they say of
+/// each other holds: on a cache hit too.
 fn verify_all(set: &PackageSet, cx: &Context) -> Result<(), Error> {
     if set.distro.family != Family::Rpm {
         return Ok(());
     }
     let packages: Vec<_> = set.lock.packages.iter().zip(&set.files).collect();
-    packages.into_par_iter().try_for_each(|(package, file)| {
+    let headers = packages.into_par_iter().map(|(package, file)| {
         cx.check()?;
-        verify(package, file, set.keys.get(&package.repository), cx.now).map(drop)
+        // The files do not stay open: there may be more of them than a process may have.
+        verify(package, file, set.keys.get(&package.repository), cx.now).map(|verified| verified.header().clone())
+    });
+    let headers: Vec<Header> = headers.collect::<Result<_, Error>>()?;
+    check(&headers).map_err(|error| {
+        let hint = error.hint();
+        let wrapped = Error::build("failed to use the packages").caused_by(error);
+        match hint {
+            Some(hint) => wrapped.hint(hint),
+            None => wrapped,
+        }
     })
 }

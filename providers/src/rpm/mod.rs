@@ -2,6 +2,7 @@
 //! packages, the order in which they are installed, and the database that rpm keeps of them. All of
 //! it describes; nothing here runs a command.
 
+pub mod check;
 pub mod database;
 pub mod dependency;
 pub mod file;

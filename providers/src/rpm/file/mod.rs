@@ -17,7 +17,7 @@ pub(in crate::rpm) use digests::algorithm;
 pub use error::Error;
 pub(in crate::rpm) use error::Failure;
 pub use statement::Statement;
-pub(in crate::rpm) use statement::{comparison, evr};
+pub(in crate::rpm) use statement::{comparison, evr, relations};
 
 use super::header::{Header, MAGIC, Role, tag};
 use crate::trust::Fingerprint;
