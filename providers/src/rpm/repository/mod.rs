@@ -103,7 +103,8 @@ impl Repository {
             (Trust::Anyone, ..) => " (unsigned)",
             (Trust::Keys(_), true, true) => "",
             (Trust::Keys(_), true, false) => " (packages unsigned)",
-            (Trust::Keys(_), false, _) => " (metadata unsigned)",
+            (Trust::Keys(_), false, true) => " (metadata unsigned)",
+            (Trust::Keys(_), false, false) => " (nothing signed)",
         };
         format!("{}{how}", self.url.without_credentials())
     }
