@@ -13,7 +13,7 @@ mod source;
 mod update;
 
 use crate::distro::{Architecture, RepositoryFacts};
-use crate::fetch::{BaseUrl, DocumentUrl, UrlError};
+use crate::fetch::{BaseUrl, DocumentUrl, Fetcher, UrlError};
 use crate::repository::{RepositoryId, Trust};
 use crate::trust::Keyring;
 
@@ -94,6 +94,18 @@ impl Repository {
             Trust::Keys(keys) if self.repo_gpgcheck => Ok(Some(keys)),
             Trust::Keys(_) if self.gpgcheck => Ok(None),
             Trust::Keys(_) => Err(Error::Unprotected { repository: self.id.clone() }),
+        }
+    }
+
+    /// Where its packages may be fetched from, in order of preference: the mirrors that were named, those
+    /// of its list, its own URL. Digests decide what is used, so a list that cannot be had is no failure.
+    pub fn places(&self, fetcher: &Fetcher) -> Vec<BaseUrl> {
+        match mirrors::find(self, fetcher) {
+            Ok(found) => found.urls,
+            Err(error) => {
+                tracing::warn!(repository = %self.id, %error, "the list of mirrors is not used");
+                vec![self.url.clone()]
+            }
         }
     }
 
