@@ -51,6 +51,13 @@ fn rpms(sets: &[Vec<Package>]) -> Option<Vec<Vec<String>>> {
                     serde_json::json!([text, if requirement.before { 1 << 9 } else { 0 }, ""])
                 }
             });
+            let weak = |relations: &[Relation]| -> Vec<serde_json::Value> {
+                let shown = relations.iter().map(|relation| match relation {
+                    Relation::Simple(dependency) => entry(dependency, false),
+                    Relation::Rich(text) => serde_json::json!([text, 0, ""]),
+                });
+                shown.collect()
+            };
             let provides = package.provides.iter().map(|provide| entry(provide, false));
             let files = package.files.iter().map(|path| serde_json::json!([path, 0, ""]));
             serde_json::json!({
@@ -60,6 +67,10 @@ fn rpms(sets: &[Vec<Package>]) -> Option<Vec<Vec<String>>> {
                 // A header with files needs much more than their names; capabilities do as well.
                 "provide": provides.chain(files).collect::<Vec<_>>(),
                 "require": requires.collect::<Vec<_>>(),
+                "recommend": weak(&package.recommends),
+                "suggest": weak(&package.suggests),
+                "supplement": weak(&package.supplements),
+                "enhance": weak(&package.enhances),
             })
         });
         shown.collect::<Vec<_>>()
@@ -96,9 +107,15 @@ fn corners() -> Vec<Vec<Package>> {
         "a 1; Requires: (b or z)\n b 1\n c 1",
         "a 1; Requires: (b and c)\n b 1; Requires: d\n c 1\n d 1\n e 1",
         "a 1; Requires: (b if c)\n b 1\n c 1\n d 1; Requires: (z if c else a)",
+        "a 1; Requires: (z if y else d)\n b 1\n c 1\n d 1",
         "a 1; Requires: (b without c)\n b 1\n c 1",
         "a 1; Requires: (cap with b)\n b 1; Provides: cap\n c 1; Provides: cap",
         "a 1; Requires: ((x or b) and (c if y))\n b 1\n c 1\n y 1",
+        "a 1; Recommends: c\n b 1; Suggests: d\n c 1\n d 1",
+        "a 1; Requires: c; Recommends: c\n b 1; Recommends: c, c\n c 1\n d 1; Requires: a",
+        "a 1\n b 1; Supplements: a\n c 1; Enhances: a\n d 1; Requires: c",
+        "a 1\n b 1; Supplements: (a and c), a\n c 1; Requires: b; Supplements: b",
+        "a 1; Requires(pre): b\n b 1; Recommends: a\n c 1; Requires: b; Enhances: b, b",
     ];
     texts.iter().map(|text| packages(text)).collect()
 }
@@ -117,7 +134,13 @@ fn random(seed: u64) -> Vec<Package> {
     for at in 0..count {
         let mut line = format!("p{at:02} 1; Provides: cap{}", roll(8));
         for _ in 0..roll(4) {
-            let field = if roll(4) == 0 { "Requires(pre)" } else { "Requires" };
+            let field = match roll(12) {
+                0..3 => "Requires(pre)",
+                3 => "Recommends",
+                4 => "Supplements",
+                5 => "Enhances",
+                _ => "Requires",
+            };
             let target = match roll(6) {
                 0 => format!("cap{}", roll(8)),
                 // Mostly downwards, so that not everything is one circle.

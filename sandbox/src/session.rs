@@ -147,7 +147,8 @@ pub struct Command {
     pub cwd: Vec<u8>,
     /// What it reads on standard input.
     pub stdin: Vec<u8>,
-    /// Exit codes besides 0 that are no failure.
+    /// Exit codes besides 0 that are no failure; 127 stands for a program that cannot be started too,
+    /// and 128 and a signal's number for an end by that signal, SIGKILL apart.
     pub ok: Vec<i32>,
     /// Reads and writes the terminal of the session, see [`crate::run_at`], which becomes its
     /// controlling one. `stdin` counts for nothing then, and no [`crate::Event::Line`] comes.

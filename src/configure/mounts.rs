@@ -89,10 +89,7 @@ mod tests {
     use crate::spec::{KnownProviders, Release, Surroundings, resolve_text};
 
     fn spec(disk: &str) -> ResolvedSpec {
-        let providers = KnownProviders(BTreeMap::from([(
-            "debian".to_owned(),
-            vec![Release { version: "13".into(), recommends: false, grub_for_bios: true, network_match: "en*".into() }],
-        )]));
+        let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec![Release::of_deb("13")])]));
         let around =
             Surroundings { spec_directory: Path::new("/"), current_directory: Path::new("/"), providers: &providers };
         let text = format!("image: {{name: a, base: {{os: debian, version: 13}}}}\n{disk}");

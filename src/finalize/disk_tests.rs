@@ -17,10 +17,7 @@ use crate::spec::{KnownProviders, Release, ResolvedSpec, Surroundings, resolve_t
 const MIB: u64 = 1 << 20;
 
 fn spec(disk: &str) -> ResolvedSpec {
-    let providers = KnownProviders(BTreeMap::from([(
-        "debian".to_owned(),
-        vec![Release { version: "13".into(), recommends: false, grub_for_bios: true, network_match: "en*".into() }],
-    )]));
+    let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec![Release::of_deb("13")])]));
     let around =
         Surroundings { spec_directory: Path::new("/"), current_directory: Path::new("/"), providers: &providers };
     let text = format!("image: {{name: a, base: {{os: debian, version: 13}}}}\nbootloader: none\ndisk: {disk}");

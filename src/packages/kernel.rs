@@ -43,8 +43,13 @@ pub fn named(distro: &Distro, universe: &Universe, package: &str, version: Optio
 /// As [`named`].
 pub fn of_rpm(universe: &RpmUniverse, package: &str, version: Option<&str>) -> Result<String, Error> {
     let Some(wanted) = version else { return Ok(package.to_owned()) };
-    let mut found: Vec<_> = universe.packages_named(package).iter().map(|id| universe.evr(*id)).collect();
-    found.sort_by(|a, b| b.compare(a));
+    let mut ids: Vec<_> = universe.packages_named(package).to_vec();
+    // The preferred repository's first, as for a wish without a version.
+    ids.sort_by(|a, b| {
+        let priority = |id| universe.repository(id).priority;
+        priority(*a).cmp(&priority(*b)).then_with(|| universe.evr(*b).compare(universe.evr(*a)))
+    });
+    let mut found: Vec<_> = ids.into_iter().map(|id| universe.evr(id)).collect();
     if let Some(best) = found.iter().find(|evr| begins(&evr.to_string(), wanted)) {
         return Ok(format!("{package} = {best}"));
     }

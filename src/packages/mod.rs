@@ -99,7 +99,14 @@ impl Sources {
     }
 
     /// Where the files of a repository are, in order of preference; none for one that is not known.
-    pub fn places(&self, repository: &RepositoryId) -> Option<Vec<BaseUrl>> {
+    /// A list of mirrors is asked for where one is `needed`.
+    pub fn places(&self, repository: &RepositoryId, needed: bool, cx: &Context) -> Option<Vec<BaseUrl>> {
+        if let Self::Rpm(ranked) = self
+            && needed
+        {
+            let entry = ranked.iter().find(|entry| entry.repository.repository.id == *repository)?;
+            return Some(entry.repository.repository.places(&cx.fetcher));
+        }
         let source = self.each().into_iter().find(|source| source.id == repository)?;
         Some(if source.mirrors.is_empty() { vec![source.url.clone()] } else { source.mirrors.to_vec() })
     }

@@ -7,10 +7,7 @@ use super::resolved::{Partition, PartitionSize};
 use super::*;
 
 fn resolved(disk: &str) -> Result<ResolvedSpec, Vec<Problem>> {
-    let providers = KnownProviders(BTreeMap::from([(
-        "debian".to_owned(),
-        vec![Release { version: "13".into(), recommends: false, grub_for_bios: true, network_match: "en*".into() }],
-    )]));
+    let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec![Release::of_deb("13")])]));
     let around = Surroundings {
         spec_directory: Path::new("/nowhere"),
         current_directory: Path::new("/work"),

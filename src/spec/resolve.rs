@@ -29,6 +29,19 @@ pub struct Release {
     pub network_match: String,
 }
 
+#[cfg(test)]
+impl Release {
+    /// A release of deb packages, for tests.
+    pub fn of_deb(version: &str) -> Self {
+        Self {
+            version: version.to_owned(),
+            recommends: false,
+            grub_for_bios: true,
+            network_match: "en*".to_owned(),
+        }
+    }
+}
+
 impl KnownProviders {
     fn release(&self, os: &str, version: &str) -> Option<&Release> {
         self.0.get(os)?.iter().find(|release| release.version == version)

@@ -1,6 +1,8 @@
 //! Packages: what the spec means on the repositories of today becomes a lock, and the lock's
 //! packages come into the cache.
 
+use std::collections::BTreeMap;
+
 use providers::cache::CacheDir;
 use providers::distro::Family;
 use providers::fetch::FileRequest;
@@ -58,11 +60,19 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
     let distro = cx.distro(spec)?;
     let sources = Sources::of(spec, &distro, cx)?;
     let cache = CacheDir::new(&cx.cache_directory);
+    // Nobody is asked where packages are that are here.
+    let needed = lock.packages.iter().any(|package| !cache.package(&package.sha256).exists());
+    let mut places = BTreeMap::new();
+    for repository in &lock.repositories {
+        if let Some(found) = sources.places(&repository.id, needed, cx) {
+            places.insert(&repository.id, found);
+        }
+    }
     let requests: Result<Vec<FileRequest>, Error> = lock
         .packages
         .iter()
         .map(|package| {
-            let mirrors = sources.places(&package.repository).ok_or_else(|| {
+            let mirrors = places.get(&package.repository).cloned().ok_or_else(|| {
                 Error::build(format!(
                     "failed to fetch {}: the repository '{}' is not known",
                     package.name, package.repository

@@ -5,10 +5,10 @@ use crate::repository::Repository;
 fn every_embedded_file_is_good() {
     let catalogue = Catalogue::embedded().unwrap();
     let name = |distro: &Distro| format!("{} {}", distro.os, distro.version);
-    let supported: Vec<String> = catalogue.distros().map(name).collect();
-    assert_eq!(supported, ["debian 12", "debian 13", "elxr 12", "elxr 13", "ubuntu 22.04", "ubuntu 24.04"]);
-    let others = catalogue.described().filter(|distro| !distro.family.is_supported());
-    assert_eq!(others.map(name).collect::<Vec<_>>(), ["azurelinux 3.0", "emt 3.0", "redhat 10"]);
+    let (rpm, deb): (Vec<_>, Vec<_>) = catalogue.distros().partition(|distro| distro.family == Family::Rpm);
+    let names = |distros: &[&Distro]| distros.iter().map(|distro| name(distro)).collect::<Vec<_>>();
+    assert_eq!(names(&deb), ["debian 12", "debian 13", "elxr 12", "elxr 13", "ubuntu 22.04", "ubuntu 24.04"]);
+    assert_eq!(names(&rpm), ["azurelinux 3.0", "emt 3.0", "redhat 10"]);
     for distro in catalogue.described() {
         assert!(distro.variants.contains_key(&Variant::Minimal) && distro.variants.contains_key(&Variant::Server));
         assert!(distro.default_packages(Variant::Server).is_superset(&distro.default_packages(Variant::Minimal)));
@@ -66,16 +66,22 @@ fn releases_are_found_by_each_of_their_names() {
     assert_eq!(error.to_string(), "find version '11' of the provider 'debian'");
     assert_eq!(error.hint().unwrap(), "known versions of debian: 12, 13");
     let error = catalogue.find("arch", "1").unwrap_err();
-    assert_eq!(error.hint().unwrap(), "known providers: debian, elxr, ubuntu");
+    assert_eq!(error.hint().unwrap(), "known providers: azurelinux, debian, elxr, emt, redhat, ubuntu");
     let error = catalogue.find("debian", "13").unwrap().architecture(&"riscv64".parse().unwrap()).unwrap_err();
     assert_eq!(error.hint().unwrap(), "it exists for amd64, arm64");
 }
 
 #[test]
-fn what_no_image_can_be_built_of_yet_is_told_apart_from_what_is_unknown() {
+fn releases_of_rpm_packages_are_found_too() {
     let catalogue = Catalogue::embedded().unwrap();
-    let error = catalogue.find("azurelinux", "3.0").unwrap_err();
-    assert_eq!(error.to_string(), "use the provider 'azurelinux' 3.0: images of rpm packages are not supported yet");
+    assert_eq!(catalogue.find("azurelinux", "3").unwrap().version, "3.0");
+    // Its GRUB is found as the packages lay it, and reads its configuration where the signed image looks.
+    let grub = &catalogue.find("azurelinux", "3.0").unwrap().boot.grub[&"x86_64".parse().unwrap()];
+    assert_eq!((grub.configuration().as_str(), grub.home().as_str()), ("boot/grub2/grub.cfg", "boot/grub2"));
+    let grub = &catalogue.find("redhat", "10").unwrap().boot.grub[&"aarch64".parse().unwrap()];
+    assert_eq!((grub.configuration().as_str(), grub.below_boot()), ("EFI/centos/grub.cfg", "grub2"));
+    let grub = &catalogue.find("debian", "13").unwrap().boot.grub[&"amd64".parse().unwrap()];
+    assert_eq!((grub.configuration().as_str(), grub.home().as_str()), ("EFI/debian/grub.cfg", "boot/grub"));
     assert!(matches!(catalogue.find("azurelinux", "4.0"), Err(Error::UnknownVersion { .. })));
 }
 

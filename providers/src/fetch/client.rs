@@ -63,7 +63,12 @@ fn tls(options: &Options) -> Result<Client, String> {
     };
     base(options)
         .map_err(|error| say(&error))?
-        .redirect(Policy::limited(MAX_REDIRECTS))
+        // Nobody who was asked by https may send us where others can answer.
+        .redirect(Policy::custom(|attempt| match attempt.url().scheme() {
+            "https" if attempt.previous().len() <= MAX_REDIRECTS => attempt.follow(),
+            "https" => attempt.error("too many redirects"),
+            _ => attempt.error("it redirects from https to something else"),
+        }))
         .build()
         .map_err(|error| say(&error))
 }

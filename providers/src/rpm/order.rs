@@ -4,12 +4,12 @@
 //! has done exactly what a cold one does.
 //!
 //! Groups come one after another (essential, base, kernel, rest); within each the order is rpm's for
-//! the group's packages, given to it by name. rpm also puts packages with 64-bit programs before
-//! others where it is free to; that is not in a repository's metadata and makes no difference here.
+//! the group's packages, given to it by name. What is only wished for counts as with rpm 4.18 and
+//! 4.19; later versions leave it out. rpm also puts packages with programs of the architecture it
+//! prefers before those of another, and a repository's metadata does not tell: here there is one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::rich::Conditional;
 use super::{Dependency, Package, Relation, Rich};
 use crate::lock::Group;
 
@@ -31,7 +31,17 @@ pub struct Place {
     pub group: Group,
 }
 
-/// One need: who is needed, and whether scriptlets need it (Requires(pre), Requires(post)).
+/// One need: who waits for whom, and whether scriptlets do (Requires(pre), Requires(post)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Need {
+    waiting: usize,
+    target: usize,
+    strict: bool,
+    /// Whether it is only wished for (Recommends, Suggests, Supplements, Enhances).
+    weak: bool,
+}
+
+/// One need of a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Edge {
     target: usize,
@@ -56,22 +66,27 @@ pub fn order(items: &[Item<'_>]) -> Vec<Place> {
     for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {
         let members: Vec<usize> = (0..packages.len()).filter(|&at| groups[at] == group).collect();
         let numbers: BTreeMap<usize, usize> = members.iter().enumerate().map(|(number, &at)| (at, number)).collect();
-        let inside = |edge: &Edge| numbers.get(&edge.target).map(|&target| Edge { target, ..*edge });
-        let needs: Vec<Vec<Edge>> = members.iter().map(|&at| needs[at].iter().filter_map(inside).collect()).collect();
-        let placed = Sorter::new(&needs).sort();
+        let inside = |need: &Need| {
+            let (&waiting, &target) = (numbers.get(&need.waiting)?, numbers.get(&need.target)?);
+            Some(Need { waiting, target, ..*need })
+        };
+        let needs: Vec<Need> = needs.iter().filter_map(inside).collect();
+        let placed = Sorter::new(members.len(), &needs).sort();
         places.extend(placed.into_iter().map(|number| Place { item: sorted[members[number]], group }));
     }
     places
 }
 
-/// What each package needs of the others, in the order in which it says so.
-fn connect(packages: &[&Package]) -> Vec<Vec<Edge>> {
+/// Every need, in the order in which rpm notes them: package after package, of each what it requires
+/// first, then what it recommends, suggests, supplements and enhances. With the last two it is the
+/// other package that waits (rpm, lib/order.c, `rpmtsOrder` and `addSingleRelation`).
+fn connect(packages: &[&Package]) -> Vec<Need> {
     let mut provided: HashMap<&str, Vec<(usize, &Dependency)>> = HashMap::new();
     let mut paths: BTreeSet<&str> = BTreeSet::new();
     let rich: HashMap<&str, Rich> = packages
         .iter()
-        .flat_map(|package| &package.requires)
-        .filter_map(|requirement| match &requirement.relation {
+        .flat_map(|package| wishes(package))
+        .filter_map(|(relation, _)| match relation {
             Relation::Rich(text) => Some((&**text, Rich::parse(text).ok()?)),
             Relation::Simple(_) => None,
         })
@@ -87,12 +102,11 @@ fn connect(packages: &[&Package]) -> Vec<Vec<Edge>> {
             provided.entry(&provide.name).or_default().push((at, provide));
         }
     }
-    let mut wanted: Vec<Vec<(Dependency, bool)>> = Vec::with_capacity(packages.len());
+    let mut wanted: Vec<Vec<(Dependency, Wish)>> = Vec::with_capacity(packages.len());
     for package in packages {
-        let requires = package.requires.iter().flat_map(|requirement| {
-            leaves(&requirement.relation).into_iter().map(|dependency| (dependency, requirement.before))
-        });
-        wanted.push(requires.filter(|(dependency, _)| !dependency.name.starts_with("rpmlib(")).collect());
+        let wishes =
+            wishes(package).flat_map(|(relation, wish)| leaves(relation).into_iter().map(move |leaf| (leaf, wish)));
+        wanted.push(wishes.filter(|(dependency, _)| !dependency.name.starts_with("rpmlib(")).collect());
     }
     for (dependency, _) in wanted.iter().flatten().filter(|(dependency, _)| dependency.name.starts_with('/')) {
         paths.insert(&dependency.name);
@@ -114,44 +128,95 @@ fn connect(packages: &[&Package]) -> Vec<Vec<Edge>> {
         };
         found.first().copied().filter(|_| !found.contains(&at))
     };
-    let edges = wanted.iter().enumerate().map(|(at, wanted)| {
-        let mut edges: Vec<Edge> = Vec::new();
-        for (dependency, strict) in wanted {
-            let Some(target) = answer(at, dependency) else { continue };
-            // rpm notes what is said again with the need noted last, whichever that is.
-            match (edges.iter().any(|edge| edge.target == target), edges.last_mut()) {
-                (true, Some(last)) => last.strict |= strict,
-                _ => edges.push(Edge { target, strict: *strict }),
+    let mut notes = Notes::new(packages.len());
+    for (at, wanted) in wanted.iter().enumerate() {
+        for (dependency, wish) in wanted {
+            if let Some(other) = answer(at, dependency) {
+                notes.note(at, other, *wish);
             }
         }
-        edges
-    });
-    edges.collect()
+    }
+    notes.needs
 }
 
-/// The dependencies of an expression that are waited for: all but conditions.
+/// How a package asks for another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wish {
+    /// It needs it, before its scriptlets where that is said.
+    Needs { strict: bool },
+    /// It would like to have it.
+    Likes,
+    /// It would like to be there with it.
+    Joins,
+}
+
+/// All that a package asks for, in the order in which rpm looks at it.
+fn wishes(package: &Package) -> impl Iterator<Item = (&Relation, Wish)> {
+    let needs = package.requires.iter().map(|need| (&need.relation, Wish::Needs { strict: need.before }));
+    let likes = package.recommends.iter().chain(&package.suggests).map(|relation| (relation, Wish::Likes));
+    let joins = package.supplements.iter().chain(&package.enhances).map(|relation| (relation, Wish::Joins));
+    needs.chain(likes).chain(joins)
+}
+
+/// Needs as they are noted.
+struct Notes {
+    needs: Vec<Need>,
+    /// The last need of each package, and the last for each.
+    last_of: Vec<Option<usize>>,
+    last_for: Vec<Option<usize>>,
+}
+
+impl Notes {
+    fn new(packages: usize) -> Self {
+        Self { needs: Vec::new(), last_of: vec![None; packages], last_for: vec![None; packages] }
+    }
+
+    /// Notes what a package asks of another, unless that was the last thing noted there.
+    fn note(&mut self, at: usize, other: usize, wish: Wish) {
+        let (waiting, target, known) = match wish {
+            Wish::Needs { .. } | Wish::Likes => {
+                (at, other, self.last_for[other].filter(|&n| self.needs[n].waiting == at))
+            }
+            // Not the same thing the other way around: rpm looks at what the package itself waits for.
+            Wish::Joins => (other, at, self.last_of[at].filter(|&n| self.needs[n].target == other)),
+        };
+        let strict = wish == Wish::Needs { strict: true };
+        if let Some(known) = known {
+            self.needs[known].strict |= strict;
+            return;
+        }
+        let number = self.needs.len();
+        self.last_of[waiting] = Some(number);
+        self.last_for[target] = Some(number);
+        self.needs.push(Need { waiting, target, strict, weak: !matches!(wish, Wish::Needs { .. }) });
+    }
+}
+
+/// The dependencies of an expression that are waited for: neither conditions nor what is wanted
+/// where they do not hold, which rpm overlooks (its `addRelation` reads the whole once more).
 fn waited_for(rich: &Rich) -> Vec<Dependency> {
     match rich {
         Rich::Simple(dependency) => vec![dependency.clone()],
-        Rich::And(parts) | Rich::Or(parts) | Rich::With(parts) => parts.iter().flat_map(waited_for).collect(),
+        Rich::And(parts) | Rich::Or(parts) => parts.iter().flat_map(waited_for).collect(),
+        // One package has all of it.
+        Rich::With(parts) => parts.first().map_or_else(Vec::new, waited_for),
         Rich::Without(pair) => waited_for(&pair.0),
-        Rich::If(conditional) | Rich::Unless(conditional) => {
-            let Conditional { then, otherwise, .. } = &**conditional;
-            let mut found = waited_for(then);
-            found.extend(otherwise.iter().flat_map(waited_for));
-            found
-        }
+        Rich::If(conditional) | Rich::Unless(conditional) => waited_for(&conditional.then),
     }
 }
 
 /// A package that an earlier group needs belongs to that group.
-fn settle_groups(mut groups: Vec<Group>, needs: &[Vec<Edge>]) -> Vec<Group> {
+fn settle_groups(mut groups: Vec<Group>, needs: &[Need]) -> Vec<Group> {
+    let mut targets: Vec<Vec<usize>> = vec![Vec::new(); groups.len()];
+    for need in needs.iter().filter(|need| !need.weak) {
+        targets[need.waiting].push(need.target);
+    }
     let mut stack: Vec<usize> = (0..groups.len()).collect();
     while let Some(at) = stack.pop() {
-        for edge in &needs[at] {
-            if groups[at] < groups[edge.target] {
-                groups[edge.target] = groups[at];
-                stack.push(edge.target);
+        for &target in &targets[at] {
+            if groups[at] < groups[target] {
+                groups[target] = groups[at];
+                stack.push(target);
             }
         }
     }
@@ -167,9 +232,9 @@ struct Circle {
 }
 
 /// The state of one sort.
-struct Sorter<'a> {
+struct Sorter {
     /// What each package needs.
-    needs: &'a [Vec<Edge>],
+    needs: Vec<Vec<Edge>>,
     /// Who needs each package, the last that said so first.
     needed_by: Vec<Vec<usize>>,
     /// Needs of each package that are not yet there.
@@ -181,23 +246,23 @@ struct Sorter<'a> {
     placed: Vec<usize>,
 }
 
-impl<'a> Sorter<'a> {
-    fn new(needs: &'a [Vec<Edge>]) -> Self {
-        let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
-        for (at, edges) in needs.iter().enumerate() {
-            for edge in edges {
-                needed_by[edge.target].push(at);
-            }
+impl Sorter {
+    fn new(packages: usize, noted: &[Need]) -> Self {
+        let mut needs: Vec<Vec<Edge>> = vec![Vec::new(); packages];
+        let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); packages];
+        for need in noted {
+            needs[need.waiting].push(Edge { target: need.target, strict: need.strict });
+            needed_by[need.target].push(need.waiting);
         }
         needed_by.iter_mut().for_each(|list| list.reverse());
         let mut sorter = Self {
-            needs,
             open: needs.iter().map(Vec::len).collect(),
-            circle_of: vec![None; needs.len()],
+            circle_of: vec![None; packages],
             circles: Vec::new(),
-            is_placed: vec![false; needs.len()],
-            placed: Vec::with_capacity(needs.len()),
+            is_placed: vec![false; packages],
+            placed: Vec::with_capacity(packages),
             needed_by,
+            needs,
         };
         for members in circles(&sorter.needed_by) {
             let number = sorter.circles.len();
@@ -206,7 +271,7 @@ impl<'a> Sorter<'a> {
             }
             sorter.circles.push(Circle { members, open: 0 });
         }
-        for (at, edges) in needs.iter().enumerate() {
+        for (at, edges) in sorter.needs.iter().enumerate() {
             if let Some(number) = sorter.circle_of[at] {
                 let outside = edges.iter().filter(|edge| sorter.circle_of[edge.target] != Some(number)).count();
                 sorter.circles[number].open += outside;

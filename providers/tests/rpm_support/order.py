@@ -1,7 +1,7 @@
 """rpm's own order for many sets of packages, in one process.
 
-Reads a JSON list of sets from standard input: packages with name, version, release, provides and
-requires as [name, flags, version]. Writes one JSON list of names for each.
+Reads a JSON list of sets from standard input: packages with name, version, release, and every kind of
+dependency as [name, flags, version]. Writes one JSON list of names for each.
 """
 
 import json
@@ -21,7 +21,7 @@ def header(package):
     header[rpm.RPMTAG_OS] = "linux"
     # What has none is a source package, which provides nothing.
     header[rpm.RPMTAG_SOURCERPM] = "source.src.rpm"
-    for kind in ("PROVIDE", "REQUIRE"):
+    for kind in ("PROVIDE", "REQUIRE", "RECOMMEND", "SUGGEST", "SUPPLEMENT", "ENHANCE"):
         entries = package[kind.lower()]
         if entries:
             header[getattr(rpm, "RPMTAG_%sNAME" % kind)] = [entry[0] for entry in entries]

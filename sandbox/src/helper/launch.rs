@@ -31,6 +31,9 @@ const SAID_WHY: i32 = 125;
 /// Exit code of a builtin that panicked, that of any program of Rust's.
 const PANICKED: i32 = 101;
 
+/// Exit code of a shell for a command that cannot be started (POSIX, Shell Command Language, 2.8.2).
+const NOT_STARTED: i32 = 127;
+
 /// Open files a command may have: what most systems give a service.
 const OPEN_FILES: u64 = 1024;
 const OPEN_FILES_MAX: u64 = 524_288;
@@ -360,6 +363,12 @@ fn second(plan: &Plan<'_>, streams: &Streams, channel: &OwnedFd) -> Result<(), F
         }
     }
     let names: Vec<_> = programs.iter().map(|program| program.to_string_lossy()).collect();
+    if command.ok.contains(&NOT_STARTED) {
+        // As a shell tells it; whoever accepts any end of the command accepts this one.
+        let text = format!("{}: {last}\n", names.join(" or "));
+        let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+        sys::exit(NOT_STARTED);
+    }
     Err(last).doing(doing, || format!("execve({})", names.join(" or ")))
 }
 

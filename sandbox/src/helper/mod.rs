@@ -212,6 +212,8 @@ fn judge(index: usize, step: &Step, status: Status) -> Result<(), Fault> {
     let (Step::Run(command) | Step::RunOnHost { command, .. }) = step else { return Ok(()) };
     match status {
         Status::Exited(code) if code == 0 || command.ok.contains(&code) => Ok(()),
+        // As a shell tells it. Nothing but SIGKILL is what we ourselves end commands with.
+        Status::Killed(signal) if signal != libc::SIGKILL && command.ok.contains(&(128 + signal)) => Ok(()),
         // No shell knows a builtin, whose later arguments may be whole scripts.
         _ if command.builtin => {
             let command = as_line(command.argv.get(..2).unwrap_or(&command.argv));

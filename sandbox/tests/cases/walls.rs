@@ -194,6 +194,15 @@ fn missing(bench: &Bench) {
 fn listed(bench: &Bench) {
     let command = Command { ok: vec![3], ..shell("exit 3") };
     bench.run(vec![stack(&[bench.busybox()]), Step::Run(command)]).captured();
+    // As a shell has it: a program that is not there, an end by a signal.
+    let absent = Command { argv: vec![b"no-such".to_vec()], ok: vec![127], ..Command::default() };
+    let ended = Command { ok: vec![128 + 15], ..shell("kill -TERM $$; sleep 9") };
+    let steps = vec![stack(&[bench.busybox()]), Step::Run(absent), Step::Run(ended)];
+    let outcome = bench.run(steps);
+    assert!(outcome.output.contains("/bin/no-such"), "{}", outcome.output);
+    outcome.captured();
+    let killed = Command { ok: (1..256).collect(), ..shell("kill -KILL $$") };
+    bench.run(vec![stack(&[bench.busybox()]), Step::Run(killed)]).error();
 }
 
 pub fn limited(bench: &Bench, text: &str, limits: Limits) -> Error {

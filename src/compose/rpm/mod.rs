@@ -16,8 +16,8 @@ mod unpack;
 
 use std::path::Path;
 
-use layers::{KeyBuilder, Stack};
-use providers::distro::RpmFacts;
+use layers::{KeyBuilder, Layer, Stack};
+use providers::distro::{RpmFacts, VolatilePath};
 use providers::lock::{Group, LockedPackage};
 use providers::rpm::transaction::{Action, Package, Rules, coalesce_ldconfig, order};
 use providers::unpack::Aliases;
@@ -66,16 +66,28 @@ pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
     Ok(stack)
 }
 
+/// Where scriptlets leave each other notes (rpm's `%_localstatedir/lib/rpm-state`).
+const NOTES: &[u8] = b"var/lib/rpm-state/any";
+
+/// Where a segment ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cut {
+    /// Within the transaction.
+    Between,
+    /// With it.
+    End,
+}
+
 /// An installation under way.
-struct Transaction<'a> {
+struct Transaction<'a, 'p> {
     set: &'a PackageSet,
     cx: &'a Context,
-    members: Members,
+    members: Members<'p>,
     stack: Stack,
 }
 
-impl Transaction<'_> {
-    fn carry_out(&mut self, packages: &[Unpacked]) -> Result<(), Error> {
+impl<'p> Transaction<'_, 'p> {
+    fn carry_out(&mut self, packages: &'p [Unpacked]) -> Result<(), Error> {
         let mut segment = Segment::on(&self.stack);
         // Scriptlets make users, and owners are looked up when a package is laid.
         let mut accounts = Accounts::read(&self.stack)?;
@@ -89,23 +101,22 @@ impl Transaction<'_> {
                 Action::Lay { package } => {
                     let Some(package) = packages.get(package) else { continue };
                     if segment.runs() && !knows_owners(package, &accounts) {
-                        self.run(segment)?;
+                        self.run(segment, Cut::Between)?;
                         segment = Segment::on(&self.stack);
                         accounts = Accounts::read(&self.stack)?;
                     }
-                    self.lay(package, &accounts)?;
-                    segment.lay(package, &self.stack);
+                    segment.lay(&self.lay(package, &accounts)?);
                     if package.brings_accounts() {
                         accounts = Accounts::read(&self.stack)?;
                     }
                 }
             }
         }
-        self.run(segment)
+        self.run(segment, Cut::End)
     }
 
-    /// Lays a package's files as rpm would.
-    fn lay(&mut self, package: &Unpacked, accounts: &Accounts) -> Result<(), Error> {
+    /// Lays a package's files as rpm would; gives what became of the tree.
+    fn lay(&mut self, package: &'p Unpacked, accounts: &Accounts) -> Result<Layer, Error> {
         let plan = plan(package, self.stack.tree(), accounts, &self.members)?;
         for (owner, path) in &plan.unknown {
             let name = &package.package.name;
@@ -116,11 +127,12 @@ impl Transaction<'_> {
             true => settle(self.cx, &package.layer, &plan.meaning, &plan.origins, self.stack.tree())?,
             false => package.layer.clone(),
         };
-        self.stack.push_as(layer, &plan.meaning).to("apply a package's layer")
+        self.stack.push_as(layer, &plan.meaning).to("apply a package's layer")?;
+        Ok(plan.meaning)
     }
 
     /// Runs what a segment has to run and takes what it changed into a layer.
-    fn run(&mut self, mut segment: Segment) -> Result<(), Error> {
+    fn run(&mut self, mut segment: Segment, cut: Cut) -> Result<(), Error> {
         if !segment.runs() {
             return Ok(());
         }
@@ -132,7 +144,12 @@ impl Transaction<'_> {
             .field("deferred", &self.set.distro.initramfs.deferred);
         let key = segment.enter(key).finish();
         let (cx, distro) = (self.cx, &self.set.distro);
-        run_step(cx, &distro.volatile, &mut self.stack, &key, "run scriptlets", |stack| {
+        let volatile: Vec<VolatilePath> = match cut {
+            Cut::End => distro.volatile.clone(),
+            // Scriptlets of one transaction leave each other notes there.
+            Cut::Between => distro.volatile.iter().filter(|entry| !entry.path.covers(NOTES)).cloned().collect(),
+        };
+        run_step(cx, &volatile, &mut self.stack, &key, "run scriptlets", |stack| {
             let hold = cx.work.stage().to("make a work directory")?;
             let deferred = Some(distro.initramfs.deferred.as_str()).filter(|command| !command.is_empty());
             let top = scaffold(hold.path(), deferred, &[], stack.tree())?;

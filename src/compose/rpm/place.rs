@@ -1,13 +1,14 @@
 //! Where rpm would put the next package's files, on top of those that are there.
 //!
 //! Two packages may have one file only if it is the same in both, owner and mode included, and the
-//! same holds for directories (rpm, lib/transaction.c, `handleOverlappedFiles` and lib/rpmfi.c,
-//! `rpmfilesCompare`). Owners are names until then: rpm looks them up in the image as it lays the
+//! same holds for directories; the first of them lays it (rpm, lib/transaction.c,
+//! `handleOverlappedFiles` and lib/rpmfi.c, `rpmfilesCompare`). Owners are names until then: rpm looks them up in the image as it lays the
 //! file, and takes root, without set-id bits, for those that the image does not have (lib/fsm.c).
 
 use std::collections::BTreeMap;
 
-use layers::{Change, Entry, Kind, Layer, Tree, TreePath};
+use layers::{Change, Entry, Layer, Tree, TreePath, plain_mode};
+use providers::rpm::payload::{FileType, PackagedFile};
 use providers::unpack::Owner;
 
 use super::unpack::Unpacked;
@@ -31,28 +32,38 @@ pub struct Plan {
     pub deviates: bool,
     /// Where files of the package land that do not lie where its layer has them.
     pub origins: BTreeMap<TreePath, TreePath>,
+    /// Where paths of the package are, if that is not where its layer has them.
+    pub places: BTreeMap<TreePath, TreePath>,
     /// Owners that the image does not have, each with a path that wants it.
     pub unknown: BTreeMap<String, TreePath>,
 }
 
-/// Which package has which path, by its place in the order of installation.
-#[derive(Clone, Default)]
-pub struct Members {
-    names: Vec<String>,
-    paths: BTreeMap<TreePath, usize>,
+/// Which package has which file, of those that are installed.
+#[derive(Default)]
+pub struct Members<'p> {
+    packages: Vec<&'p Unpacked>,
+    /// By real path: the package's place, the file's place in its list, and whether that package laid
+    /// it itself.
+    files: BTreeMap<TreePath, (usize, usize, bool)>,
 }
 
-impl Members {
-    /// Takes a package in, with what it means.
-    pub fn enter(&mut self, package: &Unpacked, plan: &Plan) {
-        let place = self.names.len();
-        self.names.push(package.package.name.clone());
-        let laid = plan.meaning.changes.keys().filter(|path| !package.note.implied.contains(*path));
-        self.paths.extend(laid.map(|path| (path.clone(), place)));
+impl<'p> Members<'p> {
+    /// Takes a package in, which was laid so.
+    pub fn enter(&mut self, package: &'p Unpacked, plan: &Plan) {
+        let place = self.packages.len();
+        self.packages.push(package);
+        for (number, file) in package.files.iter().enumerate() {
+            let path = plan.places.get(&file.place).unwrap_or(&file.place);
+            let is_laid = plan.meaning.changes.contains_key(path) && !file.flags.is_ghost();
+            self.files.insert(path.clone(), (place, number, is_laid));
+        }
     }
 
-    fn owner(&self, path: &TreePath) -> Option<&str> {
-        self.names.get(*self.paths.get(path)?).map(String::as_str)
+    /// The package that has a path already, its file, and whether it laid it itself.
+    fn owner(&self, path: &TreePath) -> Option<(&str, &PackagedFile, bool)> {
+        let (place, number, is_laid) = self.files.get(path)?;
+        let package = self.packages.get(*place)?;
+        Some((&package.package.name, package.files.get(*number)?, *is_laid))
     }
 }
 
@@ -78,8 +89,9 @@ pub fn knows_owners(package: &Unpacked, accounts: &Accounts) -> bool {
 ///
 /// # Errors
 /// A file that another package has too, and that is not the same in both.
-pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Members) -> Result<Plan, Error> {
+pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Members<'_>) -> Result<Plan, Error> {
     let layer = &package.layer.layer;
+    let listed: BTreeMap<&TreePath, &PackagedFile> = package.files.iter().map(|file| (&file.place, file)).collect();
     let mut plan = Plan::default();
     let mut moved: BTreeMap<&TreePath, TreePath> = BTreeMap::new();
     for (path, change) in &layer.changes {
@@ -92,30 +104,38 @@ pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Memb
             plan.deviates = true;
             moved.insert(path, place.clone());
         }
-        let entry = dress(package, path, shipped, accounts, &mut plan);
-        plan.deviates |= entry.meta != shipped.meta;
         let there = tree.get(&place);
-        if let Some(real) = existing(tree, &place, &entry, there)? {
+        let file = listed.get(path).filter(|_| !package.note.implied.contains(path));
+        if let Some(real) = existing(tree, &place, shipped, there)? {
             let link = there.is_some_and(|there| !there.is_directory());
-            if !entry.is_directory() && !link {
+            if !shipped.is_directory() && !link {
                 return Err(collision(package, &place, "which is a directory in the image"));
             }
-            if link || package.note.implied.contains(path) {
-                plan.deviates |= link || !entry.is_directory();
-                if real != *path && entry.is_directory() {
+            if link || file.is_none() {
+                // A layer that shows a directory of others must show it with their mode.
+                let misshown = there.is_some_and(|there| plain_mode(there) != plain_mode(shipped));
+                plan.deviates |= link || misshown;
+                if real != *path && shipped.is_directory() {
                     moved.insert(path, real);
                 }
                 continue;
             }
         }
-        if let (Some(there), Some(other)) = (there, members.owner(&place))
-            && !is_same(tree, there, &entry, layer)
-        {
-            return Err(collision(package, &place, &format!("which {other} has too, and not the same")));
+        if let (Some(file), Some((other, theirs, is_laid))) = (file, members.owner(&place)) {
+            if !is_same(file, theirs) {
+                return Err(collision(package, &place, &format!("which {other} has too, and not the same")));
+            }
+            if is_laid {
+                // rpm leaves it as it is by now.
+                plan.deviates |= !shipped.is_directory();
+                continue;
+            }
         }
-        if there.is_some_and(Entry::is_directory) && !entry.is_directory() {
+        if there.is_some_and(Entry::is_directory) && !shipped.is_directory() {
             return Err(collision(package, &place, "which is a directory in the image"));
         }
+        let entry = dress(package, path, shipped, accounts, &mut plan);
+        plan.deviates |= entry.meta != shipped.meta;
         plan.meaning.changes.insert(place, Change::Set(entry));
     }
     if plan.deviates {
@@ -124,6 +144,7 @@ pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Memb
         }
         follow_hard_links(&package.package.name, layer, &moved, &mut plan.meaning)?;
     }
+    plan.places = moved.into_iter().map(|(path, place)| (path.clone(), place)).collect();
     Ok(plan)
 }
 
@@ -144,25 +165,19 @@ fn dress(package: &Unpacked, path: &TreePath, shipped: &Entry, accounts: &Accoun
     entry
 }
 
-/// Whether an entry that is there is, to rpm, the one that a package brings: times do not count.
-fn is_same(tree: &Tree, there: &Entry, brought: &Entry, layer: &Layer) -> bool {
-    let in_tree = |entry: &Entry| match &entry.kind {
-        Kind::HardLink(home) => tree.get(home).cloned(),
-        _ => Some(entry.clone()),
+/// Whether two packages' files are one to rpm: of the same kind and mode, with the same owners by name
+/// and the same contents; a ghost is as any other. Times and capabilities do not count.
+fn is_same(one: &PackagedFile, other: &PackagedFile) -> bool {
+    if one.flags.is_ghost() || other.flags.is_ghost() {
+        return true;
+    }
+    let of = |file: &PackagedFile| (file.kind, file.mode, file.user.clone(), file.group.clone(), file.device);
+    let is_equal = match one.kind {
+        FileType::Regular => (one.size, &one.digest) == (other.size, &other.digest),
+        FileType::Symlink => one.target == other.target,
+        _ => true,
     };
-    let in_layer = |entry: &Entry| match &entry.kind {
-        Kind::HardLink(home) => match layer.changes.get(home) {
-            Some(Change::Set(entry)) => Some(entry.clone()),
-            _ => None,
-        },
-        _ => Some(entry.clone()),
-    };
-    let (Some(mut one), Some(mut other)) = (in_tree(there), in_layer(brought)) else { return false };
-    one.meta.mtime = other.meta.mtime;
-    // Capabilities are no part of the comparison.
-    one.meta.xattrs.clear();
-    other.meta.xattrs.clear();
-    one == other
+    is_equal && of(one) == of(other)
 }
 
 fn collision(package: &Unpacked, path: &TreePath, whose: &str) -> Error {

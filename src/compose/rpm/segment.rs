@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use layers::{Change, Entry, KeyBuilder, Stack, Tree, needs_materialising, plain_mode};
+use layers::{Change, KeyBuilder, Layer, Stack, Tree, needs_materialising};
 use providers::rpm::scripts::Phase;
 use providers::rpm::transaction::{Kind, Run, Users};
 use sandbox::{Command, Step};
 
-use super::unpack::Unpacked;
 use crate::compose::failure;
 use crate::compose::materialise::{materialise, place};
 use crate::compose::scaffold::write;
@@ -26,7 +25,7 @@ const LUA: &[u8] = b"lua";
 /// What a segment does, in order.
 enum Part {
     /// As many layers are mounted from here on as there are, and these entries made again on top.
-    Mount { layers: usize, entries: Vec<Step>, keep: Vec<Vec<u8>> },
+    Mount { layers: usize, entries: Vec<Step> },
     /// A scriptlet runs.
     Run(Run),
 }
@@ -38,14 +37,13 @@ pub struct Segment {
     parts: Vec<Part>,
     /// What was laid since the last part.
     laid: Vec<Step>,
-    kept: Vec<Vec<u8>>,
     is_behind: bool,
 }
 
 impl Segment {
     /// Begins with a stack.
     pub fn on(stack: &Stack) -> Self {
-        Self { before: stack.clone(), parts: Vec::new(), laid: Vec::new(), kept: Vec::new(), is_behind: false }
+        Self { before: stack.clone(), parts: Vec::new(), laid: Vec::new(), is_behind: false }
     }
 
     /// Whether it runs anything.
@@ -53,20 +51,16 @@ impl Segment {
         self.parts.iter().any(|part| matches!(part, Part::Run(_)))
     }
 
-    /// A package was laid: its layer is the topmost of the stack.
-    pub fn lay(&mut self, package: &Unpacked, stack: &Stack) {
+    /// A package was laid, with this meaning: its layer is the topmost of the stack.
+    pub fn lay(&mut self, meaning: &Layer) {
         self.is_behind = true;
-        let Some(layer) = stack.layers().last() else { return };
-        for path in layer.layer.changes.keys() {
-            let Some(entry) = stack.tree().get(path) else { continue };
-            let shown = package.layer.layer.changes.get(path);
-            let misshown = entry.is_directory() && is_misshown(entry, shown);
-            if needs_materialising(entry) || misshown {
+        for (path, change) in &meaning.changes {
+            if let Change::Set(entry) = change
+                && needs_materialising(entry)
+            {
                 self.laid.push(place(path, entry));
             }
         }
-        // A configuration file that a scriptlet has made counts as the administrator's.
-        self.kept.extend(package.configurations().map(|path| path.as_bytes().to_vec()));
     }
 
     /// A scriptlet runs.
@@ -102,8 +96,8 @@ impl Segment {
     /// What was laid is mounted.
     fn catch_up(&mut self, stack: &Stack) {
         if self.is_behind {
-            let (entries, keep) = (std::mem::take(&mut self.laid), std::mem::take(&mut self.kept));
-            self.parts.push(Part::Mount { layers: stack.layers().len(), entries, keep });
+            let entries = std::mem::take(&mut self.laid);
+            self.parts.push(Part::Mount { layers: stack.layers().len(), entries });
             self.is_behind = false;
         }
     }
@@ -126,6 +120,7 @@ impl Segment {
                     words.push(run.body.as_deref().unwrap_or_default().to_vec());
                     words.push(run.arguments.iter().map(|argument| format!("{argument} ")).collect::<String>().into());
                     words.push(run.input.clone());
+                    words.extend(run.prefixes.iter().map(|prefix| prefix.to_vec()));
                     words.push(vec![u8::from(run.body.is_some()), u8::from(run.is_critical)]);
                 }
             }
@@ -139,18 +134,19 @@ impl Segment {
     /// # Errors
     /// I/O errors.
     pub fn work(&self, stack: &Stack, top: &Path, epoch: i64) -> Result<Work, Error> {
-        let mount = |layers: usize, keep: &[Vec<u8>]| {
+        let mount = |layers: usize| {
             let mut lowers: Vec<PathBuf> = stack.lowest_directories(layers);
             lowers.push(top.to_path_buf());
-            Step::Stack { lowers, keep: keep.to_vec() }
+            // Whatever a scriptlet has made, rpm would write over with what a package brings later.
+            Step::Stack { lowers, keep: Vec::new() }
         };
-        let mut steps = vec![mount(self.before.layers().len(), &[])];
+        let mut steps = vec![mount(self.before.layers().len())];
         steps.extend(materialise(&self.before));
         let mut names = BTreeMap::new();
         for part in &self.parts {
             match part {
-                Part::Mount { layers, entries, keep } => {
-                    steps.push(mount(*layers, keep));
+                Part::Mount { layers, entries } => {
+                    steps.push(mount(*layers));
                     steps.extend(entries.iter().cloned());
                 }
                 Part::Run(scriptlet) => {
@@ -164,23 +160,23 @@ impl Segment {
     }
 }
 
-/// Whether overlay shows a directory with another mode than the tree has, because a later layer
-/// brings it so.
-fn is_misshown(entry: &Entry, shown: Option<&Change>) -> bool {
-    match shown {
-        Some(Change::Set(shown) | Change::Replace(shown)) => plain_mode(shown) != plain_mode(entry),
-        _ => false,
-    }
-}
-
 /// How a scriptlet is started: its interpreter with the file of its text and its arguments.
 fn scriptlet_command(scriptlet: &Run, number: usize, top: &Path, below: &Tree, epoch: i64) -> Result<Command, Error> {
-    let variables = [
+    let mut variables = vec![
         // rpm's own (its macros, `_install_script_path`).
         ("PATH", "/sbin:/bin:/usr/sbin:/usr/bin".to_owned()),
         // Without it systemctl tries to reach a systemd that runs (systemd, docs/ENVIRONMENT.md).
         ("SYSTEMD_OFFLINE", "1".to_owned()),
     ];
+    // Where a relocatable package is (rpm, lib/rpmscript.c, `doScriptExec`).
+    let prefixes: Vec<(String, String)> = scriptlet
+        .prefixes
+        .iter()
+        .enumerate()
+        .map(|(number, prefix)| (format!("RPM_INSTALL_PREFIX{number}"), String::from_utf8_lossy(prefix).into_owned()))
+        .collect();
+    variables.extend(prefixes.first().map(|(_, first)| ("RPM_INSTALL_PREFIX", first.clone())));
+    variables.extend(prefixes.iter().map(|(name, prefix)| (name.as_str(), prefix.clone())));
     let mut run = command_with(&[], epoch, &variables);
     run.stdin = scriptlet.input.clone();
     if !scriptlet.is_critical {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use layers::{KeyBuilder, Layer, StoredLayer, TreePath};
+use layers::{KeyBuilder, Layer, StoredLayer};
 use providers::lock::LockedPackage;
 use providers::rpm::header::{Header, MAGIC};
 use providers::rpm::payload::{PackagedFile, VERSION as EXTRACTOR_VERSION};
@@ -40,11 +40,6 @@ impl Unpacked {
     /// Whether it has the files that users and groups are in.
     pub fn brings_accounts(&self) -> bool {
         self.layer.layer.changes.keys().any(|path| ACCOUNTS.contains(&path.as_bytes()))
-    }
-
-    /// Where its configuration files are (`%config`).
-    pub fn configurations(&self) -> impl Iterator<Item = &TreePath> {
-        self.files.iter().filter(|file| file.flags.is_config() && !file.flags.is_ghost()).map(|file| &file.place)
     }
 }
 

@@ -88,7 +88,8 @@ impl Choice<'_> {
     fn lock(&self, mut update: Update, cache: &CacheDir) -> Result<Lock, Error> {
         let UnixTime(epoch) =
             update.epoch().ok_or_else(|| Error::build("failed to find a repository to take packages from"))?;
-        let groups = match self.request.install.iter().any(|name| name.starts_with('@')) {
+        let defaults = self.distro.default_packages(self.spec.variant.into());
+        let groups = match self.request.install.iter().chain(&defaults).any(|name| name.starts_with('@')) {
             true => update.groups(&self.cx.fetcher, cache).map_err(updated)?,
             false => Default::default(),
         };
@@ -100,8 +101,11 @@ impl Choice<'_> {
             let asked = self.asked(&universe, &groups)?;
             let mut wanted = wanted_paths(&universe, &asked);
             wanted.retain(|path| !known.contains(path));
-            if wanted.is_empty() || rounds == ROUNDS_MAX {
+            if wanted.is_empty() {
                 break (universe, asked);
+            }
+            if rounds == ROUNDS_MAX {
+                return Err(Error::build("failed to choose packages: each list of files makes another one necessary"));
             }
             known.extend(wanted.iter().cloned());
             let wanted = WantedFiles::Paths(wanted);
@@ -157,33 +161,33 @@ impl Choice<'_> {
             None => None,
         };
         let exists = |name: &str| !universe.packages_named(name).is_empty();
-        let mut install = Vec::new();
+        let mut install: Vec<Wish> = Vec::new();
+        // Packages that groups bring along with another: the package, the other, who asks.
+        let mut conditional = Vec::new();
         for (name, asker) in names(self.spec, self.distro, self.architecture, request, kernel, exists) {
             let origin = match asker {
                 Asker::Spec => Origin::Requested,
                 Asker::Defaults => Origin::Default,
             };
-            let wish = |text: &str| {
-                Wish::parse(text, origin)
-                    .or_fail(Kind::Validation, || format!("failed to read the package name '{name}'"))
+            let Some(group) = name.strip_prefix('@') else {
+                install.push(wish(&name, origin)?);
+                continue;
             };
-            match name.strip_prefix('@') {
-                None => install.push(wish(&name)?),
-                Some(group) => {
-                    let found = groups.expand(group).ok_or_else(|| {
-                        Error::build(format!("Package group not found: '{group}'"))
-                            .hint("groups are those of the repositories' comps.xml, by id or by name")
-                    })?;
-                    let (named, conditional) = (found.mandatory.iter().chain(&found.default), found.conditional.iter());
-                    // A group may name packages that the repositories do not have; dnf passes them over.
-                    for name in named.filter(|name| exists(name) && !request.remove.contains(&***name)) {
-                        install.push(wish(name)?);
-                    }
-                    let with = |other: &str| request.install.contains(other);
-                    for (name, _) in conditional.filter(|(name, other)| exists(name) && with(other)) {
-                        install.push(wish(name)?);
-                    }
-                }
+            let found = groups.expand(group).ok_or_else(|| {
+                Error::build(format!("Package group not found: '{group}'"))
+                    .hint("groups are those of the repositories' comps.xml, by id or by name")
+            })?;
+            // A group may name packages that the repositories do not have; dnf passes them over.
+            let taken = |name: &str| exists(name) && !request.remove.contains(name);
+            for name in found.mandatory.iter().chain(&found.default).filter(|name| taken(name)) {
+                install.push(wish(name, origin)?);
+            }
+            let along = found.conditional.into_iter().filter(|(name, _)| taken(name));
+            conditional.extend(along.map(|(name, other)| (name, other, origin)));
+        }
+        for (name, other, origin) in conditional {
+            if install.iter().any(|wish| wish.text == *other) {
+                install.push(wish(&name, origin)?);
             }
         }
         Ok(Request { install, remove: request.remove.iter().cloned().collect(), recommends: request.recommends })
@@ -226,6 +230,10 @@ impl Choice<'_> {
             why: chosen.why.clone(),
         })
     }
+}
+
+fn wish(text: &str, origin: Origin) -> Result<Wish, Error> {
+    Wish::parse(text, origin).or_fail(Kind::Validation, || format!("failed to read the package name '{text}'"))
 }
 
 /// Version and release, after the epoch where there is one: `1:2.3-4`.

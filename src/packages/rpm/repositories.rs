@@ -42,6 +42,13 @@ pub fn repositories(spec: &ResolvedSpec, distro: &Distro, cx: &Context) -> Resul
     for entry in configured.iter().chain(&spec.repositories) {
         ranked.push(from_spec(entry, &architecture)?);
     }
+    for entry in &ranked {
+        // Also where a lock is given, and nothing of the metadata is looked at.
+        entry.repository.repository.metadata_keys().map_err(|error| {
+            let hint = error.hint().unwrap_or_default();
+            Error::build("failed to find anything that is signed").caused_by(error).hint(hint)
+        })?;
+    }
     Ok(ranked)
 }
 

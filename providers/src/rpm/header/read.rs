@@ -88,9 +88,17 @@ impl Header {
         let region = header.check_region(role)?;
         let data = header.data_bytes();
         let mut places = Vec::with_capacity(entries);
+        let mut taken = 0usize;
         for bytes in header.index_bytes().chunks_exact(ENTRY_BYTES).skip(region) {
             let stated = Stated::read(bytes).ok_or_else(|| Malformed::new("a header's index is cut short"))?;
-            places.push(locate(&stated, data, role)?);
+            let place = locate(&stated, data, role)?;
+            // Values that lie on each other would be looked at as often as there are tags, whatever
+            // the header's size.
+            taken = taken.saturating_add(place.end.saturating_sub(place.start));
+            if taken > data.len() {
+                return Err(Malformed::new("a header's values lie on each other"));
+            }
+            places.push(place);
         }
         places.sort_by_key(|place| place.tag);
         // In the database an entry behind the region stands for the one within, and follows it.

@@ -13,7 +13,7 @@ mod source;
 mod update;
 
 use crate::distro::{Architecture, RepositoryFacts};
-use crate::fetch::{BaseUrl, DocumentUrl, UrlError};
+use crate::fetch::{BaseUrl, DocumentUrl, Fetcher, UrlError};
 use crate::repository::{RepositoryId, Trust};
 use crate::trust::Keyring;
 
@@ -97,13 +97,26 @@ impl Repository {
         }
     }
 
+    /// Where its packages may be fetched from, in order of preference: the mirrors that were named, those
+    /// of its list, its own URL. Digests decide what is used, so a list that cannot be had is no failure.
+    pub fn places(&self, fetcher: &Fetcher) -> Vec<BaseUrl> {
+        match mirrors::find(self, fetcher) {
+            Ok(found) => found.urls,
+            Err(error) => {
+                tracing::warn!(repository = %self.id, %error, "the list of mirrors is not used");
+                vec![self.url.clone()]
+            }
+        }
+    }
+
     /// Its canonical description in one line, for [`crate::lock::Request::repositories`].
     pub fn describe(&self) -> String {
         let how = match (&self.trust, self.repo_gpgcheck, self.gpgcheck) {
             (Trust::Anyone, ..) => " (unsigned)",
             (Trust::Keys(_), true, true) => "",
             (Trust::Keys(_), true, false) => " (packages unsigned)",
-            (Trust::Keys(_), false, _) => " (metadata unsigned)",
+            (Trust::Keys(_), false, true) => " (metadata unsigned)",
+            (Trust::Keys(_), false, false) => " (nothing signed)",
         };
         format!("{}{how}", self.url.without_credentials())
     }
