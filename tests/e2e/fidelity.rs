@@ -1,11 +1,12 @@
 //! The tree that we compose is the tree that the distribution's own tools make of the same
 //! packages. The referee is mmdebstrap.
 
-mod compare;
+pub mod compare;
 mod initramfs;
-mod known;
+pub mod known;
 pub mod odd;
 pub mod referee;
+pub mod rpmdb;
 pub mod side;
 mod unpacking;
 
@@ -15,7 +16,7 @@ use providers::lock::Lock;
 
 use crate::support::{User, composer, have, is_root, must, strict, workplace};
 use compare::compare;
-use known::unknown;
+use known::{DEBIAN, unknown};
 use side::Side;
 
 /// A release with packages besides the example's.
@@ -74,15 +75,15 @@ output: {{ format: raw }}
         let catalogue = Catalogue::embedded().unwrap();
         let volatile = &catalogue.find("debian", self.version).unwrap().volatile;
         let differences = compare(&ours, &theirs);
-        known::tell(&differences);
-        let unknown = unknown(volatile, &differences);
+        known::tell(DEBIAN, &differences);
+        let unknown = unknown(DEBIAN, volatile, &differences);
         println!("{}: {} differences, {} of them unknown", self.name(), differences.len(), unknown.len());
         let lines: Vec<String> = unknown.iter().map(ToString::to_string).collect();
         assert!(unknown.is_empty(), "{}", lines.join("\n"));
         for (what, change) in CHANGES {
             let mut changed = ours.clone();
             change(&mut changed);
-            let found = known::unknown(volatile, &compare(&changed, &theirs));
+            let found = known::unknown(DEBIAN, volatile, &compare(&changed, &theirs));
             assert_eq!(found.len(), 1, "{what}: {found:?}");
         }
     }

@@ -19,6 +19,7 @@ mod places;
 mod postgresql;
 mod rpm;
 mod rpm_distribution;
+mod rpm_fidelity;
 mod support;
 mod upgrade;
 mod wrong;

@@ -13,7 +13,7 @@ use crate::rpm_distribution::{CORNERS, Distribution, TOOLS, get};
 use crate::support::{User, as_user, composer, have, is_root, must, must_as, program, strict, workplace};
 
 /// What a small system has beside the provider's defaults that the suite's distribution lacks.
-const REMOVED: &str = "cloud-init, cloud-utils-growpart, dracut-hostonly, hyperv-daemons, shim, systemd-ukify";
+pub const REMOVED: &str = "cloud-init, cloud-utils-growpart, dracut-hostonly, hyperv-daemons, shim, systemd-ukify";
 
 /// The distribution, where it can be made and other users be told to use it.
 fn ready() -> Option<&'static Distribution> {
@@ -27,7 +27,7 @@ fn ready() -> Option<&'static Distribution> {
 }
 
 /// A user's directory with the configuration that names a repository and the key of its owner.
-fn site(user: User, name: &str, provider: &str, repository: &Path, key: &str, more: &str) -> PathBuf {
+pub fn site(user: User, name: &str, provider: &str, repository: &Path, key: &str, more: &str) -> PathBuf {
     let home = workplace(user, name);
     must_as(user, Command::new("mkdir").arg("-p").arg(home.join("config/image-composer")));
     fs::write(home.join("key.asc"), key).unwrap();
@@ -41,7 +41,7 @@ fn site(user: User, name: &str, provider: &str, repository: &Path, key: &str, mo
 }
 
 /// Runs the program; its exit code and what it said.
-fn run(user: User, home: &Path, words: &[&str]) -> (Option<i32>, String) {
+pub fn run(user: User, home: &Path, words: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program());
     command.args(words).args(["--progress", "plain"]).current_dir(home);
     command.env("XDG_CONFIG_HOME", home.join("config"));
@@ -51,7 +51,7 @@ fn run(user: User, home: &Path, words: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
-fn key_of(distribution: &Distribution) -> String {
+pub fn key_of(distribution: &Distribution) -> String {
     fs::read_to_string(distribution.key()).unwrap()
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use layers::{Entry, Kind, TreePath};
 use providers::deb::dpkg::parse_status;
 
-use super::initramfs;
 use super::side::Side;
+use super::{initramfs, rpmdb};
 
 /// In what two trees differ at a path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -134,7 +134,10 @@ fn meaning(path: &TreePath, bytes: &[u8]) -> Option<BTreeMap<String, String>> {
         // So does ucf with files that it keeps, in the order of configuring.
         "/var/lib/ucf/hashfile" | "/var/lib/ucf/registry" => set(&mut text.lines()),
         "/etc/passwd" | "/etc/group" | "/etc/shadow" | "/etc/gshadow" => accounts(&name, &text),
-        _ if name.starts_with("/boot/initrd") => initramfs::unpack(bytes),
+        "/var/lib/rpm/rpmdb.sqlite" => rpmdb::rows(bytes),
+        _ if ["/boot/initrd", "/boot/initramfs-"].iter().any(|start| name.starts_with(start)) => {
+            initramfs::unpack(bytes)
+        }
         _ => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! The known differences between our trees and mmdebstrap's, each with its reason. What packages
+//! The known differences between our trees and the referees', each with its reason. What packages
 //! leave behind that no image keeps is not among them: the provider's table of volatile paths has
 //! it, with its reasons.
 
@@ -7,85 +7,85 @@ use providers::distro::{Rule, VolatilePath};
 use super::compare::{Aspect, Difference};
 
 /// A known difference.
-struct Known {
-    /// Words that the difference must have; none where empty.
-    only: &'static str,
+pub struct Known {
+    /// Words that the difference must have, all of them.
+    pub only: &'static [&'static str],
     /// A path, or everything that starts with it where it ends in `*`.
-    path: &'static str,
-    aspects: &'static [Aspect],
-    why: &'static str,
+    pub path: &'static str,
+    pub aspects: &'static [Aspect],
+    pub why: &'static str,
 }
 
-/// All of them. Whoever adds one says why it is right.
-const KNOWN: &[Known] = &[
+/// Those from mmdebstrap's. Whoever adds one says why it is right.
+pub const DEBIAN: &[Known] = &[
     Known {
-        only: "",
+        only: &[],
         path: "/lost+found",
         aspects: &[Aspect::OnlyOurs],
         why: "belongs to the file system, not to the tree (e2fsck(8) wants it)",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/dev/*",
         aspects: &[Aspect::OnlyTheirs],
         why: "devtmpfs is mounted over it before anything runs: the nodes are for containers",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/run/*",
         aspects: &[Aspect::OnlyTheirs],
         why: "a tmpfs is mounted over it before anything runs",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/etc/hostname",
         aspects: &[Aspect::OnlyTheirs],
         why: "mmdebstrap copies the building machine's; ours comes from the spec, in the configuration stage",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/etc/.resolv.conf.systemd-resolved.bak",
         aspects: &[Aspect::OnlyTheirs],
         why: "systemd-resolved's copy of the building machine's, which mmdebstrap had put there",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/etc/fstab",
         aspects: &[Aspect::OnlyTheirs],
         why: "mmdebstrap's placeholder; ours is written in the configuration stage",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/etc/apt/sources.list*",
         aspects: &[Aspect::OnlyOurs, Aspect::OnlyTheirs],
         why: "mmdebstrap writes the mirror of this machine; we write the canonical repositories, one file each",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/var/lib/apt/lists/*",
         aspects: &[Aspect::OnlyTheirs, Aspect::Mode, Aspect::Owner],
         why: "made by running apt in the tree, which we do not; apt makes it again",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/var/cache/apt/archives/*",
         aspects: &[Aspect::OnlyTheirs, Aspect::Mode, Aspect::Owner],
         why: "made by running apt in the tree, which we do not; apt makes it again",
     },
     Known {
-        only: "ssl-cert-snakeoil.pem",
+        only: &["ssl-cert-snakeoil.pem"],
         path: "/etc/ssl/certs/*",
         aspects: &[Aspect::OnlyOurs, Aspect::OnlyTheirs],
         why: "named after a digest of the building machine's host name",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/var/lib/ucf/hashfile.*",
         aspects: &[Aspect::Content],
         why: "ucf's copies from before each change: packages are configured in each tool's own order",
     },
     Known {
-        only: "",
+        only: &[],
         path: "/var/lib/ucf/registry.*",
         aspects: &[Aspect::Content],
         why: "ucf's copies from before each change: packages are configured in each tool's own order",
@@ -99,7 +99,8 @@ impl Known {
             Some(start) => path.starts_with(start),
             None => path == self.path,
         };
-        same && self.aspects.contains(&difference.aspect) && difference.to_string().contains(self.only)
+        let told = difference.to_string();
+        same && self.aspects.contains(&difference.aspect) && self.only.iter().all(|word| told.contains(word))
     }
 }
 
@@ -119,15 +120,15 @@ fn is_volatile(table: &[VolatilePath], difference: &Difference) -> bool {
 }
 
 /// The differences that nobody knows of.
-pub fn unknown(table: &[VolatilePath], differences: &[Difference]) -> Vec<Difference> {
+pub fn unknown(known: &[Known], table: &[VolatilePath], differences: &[Difference]) -> Vec<Difference> {
     let is_known =
-        |difference: &&Difference| KNOWN.iter().any(|known| known.covers(difference)) || is_volatile(table, difference);
+        |difference: &&Difference| known.iter().any(|known| known.covers(difference)) || is_volatile(table, difference);
     differences.iter().filter(|difference| !is_known(difference)).cloned().collect()
 }
 
 /// Prints the known differences that were seen.
-pub fn tell(differences: &[Difference]) {
-    for known in KNOWN {
+pub fn tell(known: &[Known], differences: &[Difference]) {
+    for known in known {
         let count = differences.iter().filter(|difference| known.covers(difference)).count();
         println!("known, {count} times: {}: {}", known.path, known.why);
     }

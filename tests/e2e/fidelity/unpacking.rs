@@ -9,7 +9,7 @@ use layers::{Content, Kind, TreePath};
 use providers::distro::Catalogue;
 
 use super::compare::compare;
-use super::known::unknown;
+use super::known::{DEBIAN, unknown};
 use super::odd;
 use super::side::Side;
 use crate::support::{User, have};
@@ -93,7 +93,7 @@ fn unpacking_is_what_dpkg_does() {
     let volatile = &catalogue.find("debian", "13").unwrap().volatile;
     let differences = |side: &Side| {
         let of_apt = |at: &TreePath| OF_APT.iter().any(|top| *at == path(top) || at.is_below(&path(top)));
-        let found = unknown(volatile, &compare(side, &theirs));
+        let found = unknown(DEBIAN, volatile, &compare(side, &theirs));
         found.into_iter().filter(|difference| !of_apt(&difference.path)).collect::<Vec<_>>()
     };
     let found = differences(&single);

@@ -44,10 +44,16 @@ fn inside(distribution: &Distribution, root: &Path, program: &str) -> Command {
 /// Installs package files with `rpm -U --root` into an empty root; gives what rpm printed.
 pub fn rpm_install(distribution: &Distribution, root: &Path, packages: &[PathBuf]) -> String {
     must(inside(distribution, root, "rpmkeys").arg("--root").arg(root).arg("--import").arg(distribution.key()));
+    must(&mut rpm(distribution, root, packages))
+}
+
+/// `rpm -U --root` of package files, into a root that may know no keys.
+pub fn rpm(distribution: &Distribution, root: &Path, packages: &[PathBuf]) -> Command {
     let mut rpm = inside(distribution, root, "sh");
     // Scriptlets speak on the standard error, in the order in which they run.
     rpm.args(["-c", "exec \"$@\" 2>&1", "sh", "rpm", "--force-debian", "-U", "--root"]);
-    must(rpm.arg(root).args(packages))
+    rpm.arg(root).args(packages);
+    rpm
 }
 
 /// dnf for a root, both of its checks on.
@@ -71,7 +77,12 @@ pub fn dnf(distribution: &Distribution, root: &Path) -> Command {
 
 /// Installs packages by name with `dnf --installroot`; gives what dnf printed.
 pub fn dnf_install(distribution: &Distribution, root: &Path, packages: &[&str]) -> String {
-    let said = must(dnf(distribution, root).arg("install").args(packages));
+    install(dnf(distribution, root), root, packages)
+}
+
+/// As [`dnf_install`], with a dnf for that root.
+pub fn install(mut dnf: Command, root: &Path, packages: &[&str]) -> String {
+    let said = must(dnf.arg("install").args(packages));
     // The repository's metadata, which a system gets anew.
     for entry in fs::read_dir(root.join("var/cache/dnf")).into_iter().flatten().filter_map(Result::ok) {
         let _ = if entry.path().is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
