@@ -33,12 +33,7 @@ pub struct Release {
 impl Release {
     /// A release of deb packages, for tests.
     pub fn of_deb(version: &str) -> Self {
-        Self {
-            version: version.to_owned(),
-            recommends: false,
-            grub_for_bios: true,
-            network_match: "en*".to_owned(),
-        }
+        Self { version: version.to_owned(), recommends: false, grub_for_bios: true, network_match: "en*".to_owned() }
     }
 }
 
