@@ -36,3 +36,4 @@ pub mod sbom;
 pub mod shell;
 pub mod spec;
 pub mod stages;
+pub mod sysusers;

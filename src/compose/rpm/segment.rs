@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use layers::{Change, KeyBuilder, Layer, Stack, Tree, needs_materialising};
-use providers::rpm::scripts::Phase;
-use providers::rpm::transaction::{Kind, Run, Users};
+use providers::rpm::transaction::{Run, Users};
 use sandbox::{Command, Step};
 
 use crate::compose::failure;
@@ -14,6 +13,7 @@ use crate::compose::materialise::{materialise, place};
 use crate::compose::scaffold::write;
 use crate::compose::{command_with, step::Work};
 use crate::error::Error;
+use crate::sysusers;
 
 /// Where the text of a scriptlet lies while it runs (rpm, lib/rpmscript.c, `runExtScript`), with a
 /// number behind it.
@@ -28,6 +28,8 @@ enum Part {
     Mount { layers: usize, entries: Vec<Step> },
     /// A scriptlet runs.
     Run(Run),
+    /// Users and groups of a package are made.
+    Users { package: Box<str>, users: Users },
 }
 
 /// A stretch of the transaction.
@@ -48,7 +50,7 @@ impl Segment {
 
     /// Whether it runs anything.
     pub fn runs(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Run(_)))
+        self.parts.iter().any(|part| matches!(part, Part::Run(_) | Part::Users { .. }))
     }
 
     /// A package was laid, with this meaning: its layer is the topmost of the stack.
@@ -69,28 +71,12 @@ impl Segment {
         self.parts.push(Part::Run(scriptlet));
     }
 
-    /// Users and groups of a package are made, as rpm 4.19 does it (its scripts/sysusers.sh).
+    /// Users and groups of a package are made. rpm 4.19 and later start the machine's
+    /// systemd-sysusers for it; the image's is not there when the first packages are laid, so it is
+    /// a function of ours.
     pub fn make_users(&mut self, package: &str, users: Users, stack: &Stack) {
-        let mut interpreter: Vec<Box<str>> = vec!["systemd-sysusers".into()];
-        if let Some(file) = &users.file {
-            interpreter.push(format!("--replace={}", String::from_utf8_lossy(file)).into());
-        }
-        interpreter.push("-".into());
-        self.run(
-            Run {
-                package: package.into(),
-                kind: Kind::Scriptlet(Phase::Pre),
-                interpreter,
-                body: None,
-                expand: false,
-                query: false,
-                arguments: Vec::new(),
-                input: users.lines,
-                prefixes: Vec::new(),
-                is_critical: true,
-            },
-            stack,
-        );
+        self.catch_up(stack);
+        self.parts.push(Part::Users { package: package.into(), users });
     }
 
     /// What was laid is mounted.
@@ -123,6 +109,11 @@ impl Segment {
                     words.extend(run.prefixes.iter().map(|prefix| prefix.to_vec()));
                     words.push(vec![u8::from(run.body.is_some()), u8::from(run.is_critical)]);
                 }
+                Part::Users { package, users } => {
+                    words.push(format!("users {package}").into_bytes());
+                    words.push(users.file.as_deref().unwrap_or_default().to_vec());
+                    words.push(users.lines.clone());
+                }
             }
         }
         key.list("before", self.before.layers().iter().map(|layer| layer.id)).list("parts", words)
@@ -153,11 +144,24 @@ impl Segment {
                     names.insert(steps.len(), scriptlet.to_string());
                     steps.push(Step::Run(scriptlet_command(scriptlet, names.len(), top, stack.tree(), epoch)?));
                 }
+                Part::Users { package, users } => {
+                    names.insert(steps.len(), format!("the users and groups of {package}"));
+                    steps.push(Step::Run(users_command(users, epoch)));
+                }
             }
         }
         let origin = failure::Origin::Scriptlets(names);
         Ok(Work { origin, steps, hold: Vec::new(), note: None, tentative: false })
     }
+}
+
+/// How users and groups are made.
+fn users_command(users: &Users, epoch: i64) -> Command {
+    let mut run = command_with(&[sysusers::BUILTIN.name.to_owned()], epoch, &[]);
+    run.builtin = true;
+    run.argv.extend(users.file.as_ref().map(|file| file.to_vec()));
+    run.stdin = users.lines.clone();
+    run
 }
 
 /// How a scriptlet is started: its interpreter with the file of its text and its arguments.
