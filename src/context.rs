@@ -1,11 +1,13 @@
 //! The means of a build: store, fetcher, sandbox, progress, patience. Never a decision: those are
 //! in the resolved spec and the lock, whose digests are cache keys.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use layers::{Key, Store, StoredLayer, Workplace};
+use layers::{Blake3, Key, Layer, Staging, Store, StoredLayer, Workplace};
 use providers::distro::{Architecture, Catalogue, Distro, Family};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
@@ -59,6 +61,8 @@ pub struct Context {
     pub epoch: OnceLock<i64>,
     /// What was done so far, for the report.
     pub steps: Mutex<Vec<StepRecord>>,
+    /// What made the layers of this build.
+    pub all_made: Mutex<BTreeMap<Blake3, BTreeSet<Made>>>,
     /// Where packages come from on this machine, for the report.
     pub sources: OnceLock<Vec<SourceRecord>>,
 }
@@ -70,6 +74,34 @@ pub struct Visit {
     pub argv: Vec<String>,
     /// The kind of terminal, `$TERM`.
     pub term: Option<String>,
+}
+
+/// What made a layer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Made {
+    /// The package's name, or the step's title.
+    pub name: String,
+    /// The package's version; `None` for a step.
+    pub version: Option<String>,
+}
+
+impl Made {
+    /// The files of a package.
+    pub fn package(name: impl fmt::Display, version: impl fmt::Display) -> Self {
+        Self { name: name.to_string(), version: Some(version.to_string()) }
+    }
+
+    /// What a step changed.
+    pub fn step(title: &str) -> Self {
+        Self { name: title.to_owned(), version: None }
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
+    }
 }
 
 /// One repository, for the report.
@@ -151,15 +183,51 @@ impl Context {
         }
     }
 
-    /// The layer that a step with this key made earlier, where layers may be reused.
+    /// The layer that a step with this key made earlier, where layers may be reused. `made` says what
+    /// made it.
     ///
     /// # Errors
     /// I/O errors of the store.
-    pub fn recall(&self, key: &Key) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
+    pub fn recall(&self, key: &Key, made: &[Made]) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
         if !self.reuse_layers {
             return Ok(None);
         }
-        self.store.recall(key).to("look up a layer")
+        let found = self.store.recall(key).to("look up a layer")?;
+        if let Some((layer, _)) = &found {
+            self.tell_made(layer, made);
+        }
+        Ok(found)
+    }
+
+    /// Keeps what a step made: see [`Store::publish`].
+    ///
+    /// # Errors
+    /// I/O errors of the store.
+    pub fn keep(
+        &self,
+        staging: Staging,
+        layer: Layer,
+        key: &Key,
+        note: &[u8],
+        made: &[Made],
+    ) -> Result<StoredLayer, Error> {
+        let stored = self.store.publish(staging, layer, key, note).to("keep a layer")?;
+        self.tell_made(&stored, made);
+        Ok(stored)
+    }
+
+    /// What made a layer of this build; several things may have made the same one.
+    pub fn made(&self, layer: &Blake3) -> Vec<Made> {
+        let all = self.all_made.lock();
+        all.ok().and_then(|all| all.get(layer).map(|made| made.iter().cloned().collect())).unwrap_or_default()
+    }
+
+    fn tell_made(&self, layer: &StoredLayer, made: &[Made]) {
+        let Some(first) = made.first() else { return };
+        layer.describe(&first.to_string());
+        if let Ok(mut all) = self.all_made.lock() {
+            all.entry(layer.id).or_default().extend(made.iter().cloned());
+        }
     }
 
     /// Bounds of one session in the sandbox.

@@ -86,10 +86,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::spec::{KnownProviders, Surroundings, resolve_text};
+    use crate::spec::{KnownProviders, Release, Surroundings, resolve_text};
 
     fn spec(disk: &str) -> ResolvedSpec {
-        let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec!["13".to_owned()])]));
+        let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec![Release { version: "13".into(), ..Release::default() }])]));
         let around =
             Surroundings { spec_directory: Path::new("/"), current_directory: Path::new("/"), providers: &providers };
         let text = format!("image: {{name: a, base: {{os: debian, version: 13}}}}\n{disk}");

@@ -12,12 +12,12 @@ use super::divide::divide;
 use crate::boot::Identity;
 use crate::error::Error;
 use crate::explain;
-use crate::spec::{KnownProviders, ResolvedSpec, Surroundings, resolve_text};
+use crate::spec::{KnownProviders, Release, ResolvedSpec, Surroundings, resolve_text};
 
 const MIB: u64 = 1 << 20;
 
 fn spec(disk: &str) -> ResolvedSpec {
-    let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec!["13".to_owned()])]));
+    let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec![Release { version: "13".into(), ..Release::default() }])]));
     let around =
         Surroundings { spec_directory: Path::new("/"), current_directory: Path::new("/"), providers: &providers };
     let text = format!("image: {{name: a, base: {{os: debian, version: 13}}}}\nbootloader: none\ndisk: {disk}");

@@ -69,6 +69,8 @@ pub struct ResolvedSpec {
     pub formats: Vec<Format>,
     /// How they are compressed.
     pub compression: Compression,
+    /// What is special to OCI images.
+    pub container: Container,
     /// The stages to run.
     pub stages: BTreeSet<Stage>,
     /// Which caches this build may use (not part of any digest).
@@ -333,6 +335,17 @@ pub struct DebconfAnswer {
     pub kind: DebconfType,
     /// The answer, without line ends.
     pub value: String,
+}
+
+/// What is special to OCI images.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Container {
+    /// Most layers.
+    pub layers: usize,
+    /// What is run, before the command.
+    pub entrypoint: Vec<String>,
+    /// What is run; empty: what the tree has.
+    pub command: Vec<String>,
 }
 
 /// Which caches a build may use.

@@ -21,7 +21,7 @@ record! {
         build: Build,
         /// The kernel and its command line.
         kernel: Kernel,
-        /// What starts the kernel. Default: `systemd-boot`.
+        /// What starts the kernel. Default: `systemd-boot`; `none` where `oci` is the only format.
         bootloader: Option<Located<Bootloader>>,
         /// The disk and its partitions.
         disk: Disk,
@@ -339,10 +339,26 @@ record! {
     Output {
         /// One format or a list of them. Default: `raw`.
         format: OneOrMany<Located<Format>>,
-        /// How it is compressed. Default: `none`.
+        /// How it is compressed; layers of an OCI image always are, with gzip where this is `none`.
+        /// Default: `none`.
         compression: Option<Located<Compression>>,
         /// The directory of the finished files, relative to where the command runs. Default:
         /// `./output`.
         destination: Option<Located<String>>,
+        /// What is special to OCI images.
+        oci: OciOutput,
+    }
+}
+
+record! {
+    /// What is special to OCI images.
+    OciOutput {
+        /// Most layers, from 1 to 127. Default: `64`.
+        layers: Option<Located<u32>>,
+        /// What is run, before the command. Default: nothing.
+        entrypoint: Vec<String>,
+        /// What is run, or the arguments of the entry point. Default: `/sbin/init` where there is one,
+        /// else a shell.
+        command: Vec<String>,
     }
 }
