@@ -8,7 +8,9 @@ mod doctor;
 pub mod environment;
 mod images;
 mod interrupt;
+mod layers;
 mod logging;
+mod oci;
 pub mod options;
 pub mod report;
 
