@@ -7,7 +7,7 @@ use sandbox::Step;
 
 use super::followed::{Coming, Followed};
 use super::scaffold::scaffold;
-use super::{Work, command, failure, mounted, run_step};
+use super::{Work, command_with, failure, mounted, run_step};
 use crate::boot::kernels;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
@@ -90,9 +90,12 @@ fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLa
     let key = KeyBuilder::new("initramfs", INITRAMFS_VERSION)
         .list("below", below.layers().iter().map(|layer| layer.id))
         .list("command", &distro.initramfs.command)
+        .list("environment", distro.initramfs.environment.iter().flat_map(|(name, value)| [name, value]))
         .field("epoch", cx.epoch().to_le_bytes())
         .finish();
     let epoch = cx.epoch();
+    let variables: Vec<(&str, String)> =
+        distro.initramfs.environment.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     let mut stack = below.clone();
     run_step(cx, &distro.volatile, &mut stack, &key, "make the initial ramdisk", |stack| {
         let hold = cx.work.stage().to("make a work directory")?;
@@ -105,7 +108,7 @@ fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLa
                 .iter()
                 .map(|word| word.replace("{release}", &kernel.release).replace("{initrd}", &initrd))
                 .collect();
-            steps.push(Step::Run(command(&argv, epoch)));
+            steps.push(Step::Run(command_with(&argv, epoch, &variables)));
         }
         Ok(Work { origin: failure::Origin::Packages, steps, hold: vec![hold], note: None, tentative: false })
     })?;

@@ -36,6 +36,15 @@ const SECRETS: &[Secret] = &[
         path: "/etc/ssl/private/ssl-cert-snakeoil.key",
         command: "/usr/sbin/make-ssl-cert generate-default-snakeoil --force-overwrite",
     },
+    // No secret, but gpg notes the time at which it takes a key. A package of Azure Linux has root's gpg
+    // take the keys of its repositories, which tdnf then verifies metadata by.
+    Secret {
+        needed_by: "root/.gnupg",
+        unit: "root-gpg-keys",
+        what: "gpg's copy of the keys of package repositories",
+        path: "/root/.gnupg/pubring.kbx",
+        command: "/bin/sh -c 'exec gpg --homedir /root/.gnupg --batch --quiet --import /etc/pki/rpm-gpg/*'",
+    },
     // No secret, but its entries hold the time of the build.
     Secret {
         needed_by: "etc/ca-certificates/update.d/jks-keystore",

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use providers::RepositoryId;
 use providers::distro::{Distro, Family};
 use providers::fetch::BaseUrl;
-use providers::repository::Repository;
 use providers::lock::{Lock, Request};
+use providers::repository::Repository;
 use providers::trust::Keyring;
 
 use ranked::Ranked;

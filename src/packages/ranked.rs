@@ -18,12 +18,7 @@ pub struct Ranked<R> {
 ///
 /// # Errors
 /// No keys; keys that cannot be read.
-pub fn keys(
-    catalogue: &Catalogue,
-    distro: &Distro,
-    facts: &RepositoryFacts,
-    cx: &Context,
-) -> Result<Keyring, Error> {
+pub fn keys(catalogue: &Catalogue, distro: &Distro, facts: &RepositoryFacts, cx: &Context) -> Result<Keyring, Error> {
     match cx.machine.key(&distro.os) {
         Some(bytes) => Keyring::parse(bytes).to("read the configured key"),
         None => built_in(catalogue, distro, facts),

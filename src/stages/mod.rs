@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use layers::Stack;
-use providers::distro::Distro;
 use providers::RepositoryId;
+use providers::distro::Distro;
 use providers::lock::Lock;
 use providers::trust::Keyring;
 

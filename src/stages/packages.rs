@@ -86,9 +86,10 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
             None => wrapped,
         }
     })?;
-    let known = lock.repositories.iter().filter_map(|repository| {
-        Some((repository.id.clone(), sources.package_keys(&repository.id)?.clone()))
-    });
+    let known = lock
+        .repositories
+        .iter()
+        .filter_map(|repository| Some((repository.id.clone(), sources.package_keys(&repository.id)?.clone())));
     let set = PackageSet { keys: known.collect(), lock, files, distro };
     verify_all(&set, cx)?;
     Ok(set)

@@ -20,6 +20,7 @@ mod partitions;
 mod places;
 mod postgresql;
 mod registry;
+mod rpm;
 mod rpm_distribution;
 mod support;
 mod upgrade;

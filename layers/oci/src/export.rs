@@ -10,10 +10,6 @@ use crate::memory::{self, Memory};
 use crate::split::{Origin, Part, split};
 use crate::{Blobs, Error, Packed, Writer};
 
-/// From how many bytes on a layer is compressed by all threads; those below are compressed by one
-/// each, side by side. Two parts of what a thread takes at once.
-const LARGE_BYTES: u64 = 16 << 20;
-
 /// An existing image that the new one is put on.
 #[derive(Clone, Copy)]
 pub struct Base<'b> {
@@ -40,7 +36,7 @@ pub struct Export<'e> {
     pub layers: usize,
     /// How layers are compressed.
     pub compression: Compression,
-    /// Threads of one compressor; never changes the bytes.
+    /// Threads of the compressors; never changes the bytes.
     pub threads: usize,
     /// What is remembered of layers that were packed before.
     pub memory: Option<&'e Memory>,
@@ -99,20 +95,20 @@ pub fn export(writer: &Writer, export: &Export<'_>, description: &Description) -
     }
     let parts = split(export.tree, export.base.map(|base| base.tree), export.origins, limit)?;
     let size = |part: &Part| part.layer.files().fold(0u64, |sum, (_, content)| sum.saturating_add(content.size));
-    let pack = |part: &Part, threads| export.pack(part, threads, writer);
-    let small = |part: &&Part| size(part) < LARGE_BYTES;
-    let packed: Vec<Option<Packed>> = parts
-        .par_iter()
-        .map(|part| if small(&part) { pack(part, 1).map(Some) } else { Ok(None) })
-        .collect::<Result<_, Error>>()?;
-    let mut layers = Vec::new();
-    for (part, packed) in parts.iter().zip(packed) {
-        let packed = match packed {
-            Some(packed) => packed,
-            None => pack(part, export.threads)?,
-        };
-        layers.push((packed, part.names.clone()));
-    }
+    // The largest first, so that no processor waits for one that came last. Each has its share of the
+    // threads: memory grows with those.
+    let mut order: Vec<(u64, usize, &Part)> = parts.iter().zip(0..).map(|(part, at)| (size(part), at, part)).collect();
+    order.sort_by(|one, two| two.0.cmp(&one.0).then(one.1.cmp(&two.1)));
+    let all = order.iter().fold(0u64, |sum, (size, ..)| sum.saturating_add(*size)).max(1);
+    let pack = |(size, at, part): (u64, usize, &Part)| -> Result<(usize, Packed), Error> {
+        let share = u128::from(size).saturating_mul(export.threads as u128).div_ceil(u128::from(all));
+        let packed = export.pack(part, usize::try_from(share).unwrap_or(1).max(1), writer)?;
+        Ok((at, packed))
+    };
+    let mut packed: Vec<(usize, Packed)> = order.into_iter().par_bridge().map(pack).collect::<Result<_, _>>()?;
+    packed.sort_by_key(|(at, _)| *at);
+    let layers: Vec<(Packed, Vec<String>)> =
+        packed.into_iter().zip(&parts).map(|((_, packed), part)| (packed, part.names.clone())).collect();
     let descriptor = image::write(writer, export.base.map(|base| base.image), &layers, description)?;
     let layers: Vec<Packed> = layers.into_iter().map(|(packed, _)| packed).collect();
     let mut lost: Vec<TreePath> = layers.iter().flat_map(|packed| packed.lost.clone()).collect();

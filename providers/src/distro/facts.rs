@@ -248,6 +248,9 @@ pub struct Initramfs {
     /// The command that makes it, run in the image; `{release}` stands for the kernel release and
     /// `{initrd}` for [`Boot::initrd`].
     pub command: Vec<String>,
+    /// Variables that the command is run with.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// The command that packages call to have it made, which does nothing while they are configured.
     /// Empty when they call none.
     #[serde(default)]

@@ -17,8 +17,8 @@ mod unpack;
 use std::path::Path;
 
 use layers::{KeyBuilder, Stack};
-use providers::lock::{Group, LockedPackage};
 use providers::distro::RpmFacts;
+use providers::lock::{Group, LockedPackage};
 use providers::rpm::transaction::{Action, Package, Rules, coalesce_ldconfig, order};
 use providers::unpack::Aliases;
 
@@ -39,6 +39,9 @@ use crate::stages::PackageSet;
 /// Grows whenever the same packages may be installed in another way.
 const TRANSACTION_VERSION: u32 = 1;
 
+/// The groups of a lock, in order.
+const GROUPS: [Group; 4] = [Group::Essential, Group::Base, Group::Kernel, Group::Rest];
+
 /// Composes a package set.
 ///
 /// # Errors
@@ -49,8 +52,11 @@ pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
     let unpack = |package: &LockedPackage, file: &Path| {
         unpack_one(package, file, set.keys.get(&package.repository), &aliases, cx)
     };
-    // A transaction begins with what all of its packages want run, so there is one group.
-    let packages = unpack_ahead(set, &[Group::Rest], cx, unpack, |unpacked| unpacked.next())?;
+    // A transaction begins with what all of its packages want run, so the groups are taken as one.
+    let packages = unpack_ahead(set, &GROUPS, cx, unpack, |unpacked| {
+        let groups: Result<Vec<_>, _> = GROUPS.iter().map(|_| unpacked.next()).collect();
+        Ok(groups?.into_iter().flatten().collect::<Vec<Unpacked>>())
+    })?;
     let mut transaction = Transaction { set, cx, members: Members::default(), stack: Stack::default() };
     transaction.carry_out(&packages)?;
     let Transaction { mut stack, .. } = transaction;

@@ -13,12 +13,7 @@ use crate::error::{Error, Kind, ResultExt};
 ///
 /// # Errors
 /// A package that rpm would refuse; I/O errors.
-pub fn database(
-    cx: &Context,
-    packages: &[&Unpacked],
-    facts: &RpmFacts,
-    stack: &mut Stack,
-) -> Result<(), Error> {
+pub fn database(cx: &Context, packages: &[&Unpacked], facts: &RpmFacts, stack: &mut Stack) -> Result<(), Error> {
     let what = "write rpm's database";
     let mut database = Database::new();
     let epoch = u32::try_from(cx.epoch()).to("write the time of installation into rpm's database")?;

@@ -174,13 +174,7 @@ fn is_misshown(entry: &Entry, shown: Option<&Change>) -> bool {
 }
 
 /// How a scriptlet is started: its interpreter with the file of its text and its arguments.
-fn scriptlet_command(
-    scriptlet: &Run,
-    number: usize,
-    top: &Path,
-    below: &Tree,
-    epoch: i64,
-) -> Result<Command, Error> {
+fn scriptlet_command(scriptlet: &Run, number: usize, top: &Path, below: &Tree, epoch: i64) -> Result<Command, Error> {
     let variables = [
         // rpm's own (its macros, `_install_script_path`).
         ("PATH", "/sbin:/bin:/usr/sbin:/usr/bin".to_owned()),

@@ -11,9 +11,7 @@ use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
 use providers::rpm::metadata::WantedFiles;
 use providers::rpm::order::{Item, order};
 use providers::rpm::repository::{self, Update, open_all};
-use providers::rpm::solve::{
-    Chosen, Origin, RepositoryRef, Request, Source, Universe, Wish, solve, wanted_paths,
-};
+use providers::rpm::solve::{Chosen, Origin, RepositoryRef, Request, Source, Universe, Wish, solve, wanted_paths};
 use providers::rpm::{Evr, Unverified, Verified};
 use providers::trust::{Keyring, UnixTime};
 use providers::{Architecture, RepositoryId};
@@ -209,8 +207,11 @@ impl Choice<'_> {
     fn locked(&self, universe: &Universe, chosen: &Chosen, group: Group) -> Result<LockedPackage, Error> {
         let (id, package) = (chosen.package, universe.package(chosen.package));
         if let Some(base) = &package.location.base {
-            return Err(Error::build(format!("failed to lock {}: it lies outside its repository, at {base}", package.name))
-                .hint("exclude the package, or add the repository that it lies in"));
+            return Err(Error::build(format!(
+                "failed to lock {}: it lies outside its repository, at {base}",
+                package.name
+            ))
+            .hint("exclude the package, or add the repository that it lies in"));
         }
         Ok(LockedPackage {
             name: package.name.to_string(),

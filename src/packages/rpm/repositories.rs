@@ -48,8 +48,10 @@ pub fn repositories(spec: &ResolvedSpec, distro: &Distro, cx: &Context) -> Resul
 fn from_spec(entry: &SpecRepository, architecture: &Architecture) -> Result<Ranked<RpmRepository>, Error> {
     let what = format!("use the repository '{}'", entry.name);
     if !entry.suites.is_empty() || !entry.components.is_empty() {
-        return Err(Error::build(format!("failed to {what}: repositories of rpm packages have no suites and components"))
-            .hint("leave them out: the URL alone says where its repodata is"));
+        return Err(Error::build(format!(
+            "failed to {what}: repositories of rpm packages have no suites and components"
+        ))
+        .hint("leave them out: the URL alone says where its repodata is"));
     }
     let trust = match &entry.key {
         RepositoryKey::Keyring(bytes) => Trust::Keys(Keyring::parse(bytes).to(&what)?),
