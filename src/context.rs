@@ -14,13 +14,16 @@ use sandbox::{Cancel, Limits, Rung};
 
 use crate::error::{Error, Kind, ResultExt};
 use crate::machine::Machine;
-use crate::progress::Reporter;
+use crate::progress::{Event, Outcome, Reporter};
+use crate::remote::Remote;
 use crate::spec::ResolvedSpec;
 
 /// The means of a build.
 pub struct Context {
     /// Layers.
     pub store: Store,
+    /// Layers of other machines.
+    pub remotes: Vec<Remote>,
     /// Where the sandbox works: private trees, what a step changes until it is a layer.
     pub work: Workplace,
     /// Where indexes and packages are kept.
@@ -122,6 +125,9 @@ pub struct StepRecord {
     pub step: String,
     /// Whether its result was at hand.
     pub reused: bool,
+    /// Whether its result came from another machine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
     /// How long it took.
     pub seconds: f64,
 }
@@ -177,9 +183,31 @@ impl Context {
     /// A step is over: told, and kept for the report.
     pub fn step(&self, title: &str, reused: bool, seconds: f64) {
         self.reporter.step(title, reused, seconds);
-        let record = StepRecord { step: title.to_owned(), reused, seconds };
+        self.record(StepRecord { step: title.to_owned(), reused, fetched: false, seconds });
+    }
+
+    fn record(&self, record: StepRecord) {
         if let Ok(mut steps) = self.steps.lock() {
             steps.push(record);
+        }
+    }
+
+    /// The layer that a step with this key made on another machine, taken into the store. What goes wrong is
+    /// told, and is no failure: then the step runs.
+    pub fn fetch(&self, key: &Key, title: &str) -> Option<(StoredLayer, Vec<u8>)> {
+        let started = Instant::now();
+        let found = self.remotes.iter().filter(|_| self.reuse_layers).find_map(|remote| remote.fetch(key, self))?;
+        self.tell_made(&found.0, &[Made::step(title)]);
+        let seconds = started.elapsed().as_secs_f64();
+        self.reporter.report(&Event::StepEnded { step: title, outcome: Outcome::Fetched, took: Some(seconds) });
+        self.record(StepRecord { step: title.to_owned(), reused: false, fetched: true, seconds });
+        Some(found)
+    }
+
+    /// Sends what a step made to the machines that share with this one. What goes wrong is told.
+    pub fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8]) {
+        for remote in self.remotes.iter().filter(|_| self.reuse_layers) {
+            remote.send(key, layer, note, self);
         }
     }
 

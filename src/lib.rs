@@ -34,6 +34,7 @@ pub mod means;
 pub mod packages;
 pub mod patience;
 pub mod progress;
+pub mod remote;
 pub mod sbom;
 pub mod shell;
 pub mod spec;

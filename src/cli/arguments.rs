@@ -656,6 +656,12 @@ mod tests {
             "image-composer cache clean --all",
             "image-composer convert a.qcow2 b.vhd.gz",
             "image-composer convert a b --format qcow2 --compression zst --force",
+            "image-composer oci export s.yml image.tar --form archive --force",
+            "image-composer oci push s.yml docker://r.example/a:1 --attach a.spdx.json --insecure-registry r.example",
+            "image-composer oci pull docker://r.example/a image --platform linux/arm64 --ca-file ca.pem",
+            "image-composer layers diff 12ab 34cd --json",
+            "image-composer layers verify --repair",
+            "image-composer layers import a.tar --trust-keys",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -667,6 +673,9 @@ mod tests {
             "image-composer build --parallel 0 s.yml",
             "image-composer -v -q doctor",
             "image-composer convert a b --format floppy",
+            "image-composer oci pull docker://r.example/a image --platform linux",
+            "image-composer oci pull docker://r.example/a image --platform linux/arm64 --all-platforms",
+            "image-composer layers diff 12ab",
             "image-composer cache clean --all --images",
         ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");

@@ -123,6 +123,7 @@ impl Session {
             interrupted: interrupt::watch()?,
             source_date_epoch: self.environment.source_date_epoch,
             proxies: self.environment.proxies.clone(),
+            credentials: self.environment.credentials.clone(),
             places: self.global.places(),
             visit: None,
         })

@@ -17,7 +17,7 @@ use crate::finalize::Target;
 use crate::inventory::difference::difference;
 use crate::inventory::lineage::{self, Lineage};
 use crate::inventory::list::{self, Info, Row};
-use crate::inventory::parcel::{self, Expected};
+use crate::inventory::parcel;
 use crate::inventory::usage::{Usage, usage};
 use crate::inventory::verify::{Report, verify};
 use crate::inventory::{self, short};
@@ -240,7 +240,7 @@ fn import(store: &Store, path: &Path, trust: bool) -> Result<(), Error> {
     let file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
     let staging = store.stage().or_fail(Kind::Other, || "failed to make a work directory".into())?;
-    let unpacked = parcel::read(Rewind(file), size, &staging, &Expected { id: None })
+    let unpacked = parcel::read(Rewind(file), size, &staging, None)
         .map_err(|error| error.of_kind(Kind::Other))?;
     let keys = unpacked.answers.len();
     let made = unpacked.made.clone();

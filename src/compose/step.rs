@@ -63,6 +63,10 @@ pub fn run_noted_step(
         stack.push(layer).to("apply a layer")?;
         return Ok(note);
     }
+    if let Some((layer, note)) = cx.fetch(key, title) {
+        stack.push(layer).to("apply a layer")?;
+        return Ok(note);
+    }
     let started = Instant::now();
     let work = work(stack)?;
     let staging = cx.work.stage().to("make a work directory")?;
@@ -122,6 +126,7 @@ pub fn run_noted_step(
     let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
     let stored = cx.keep(target, layer, key, &note, &[Made::step(title)])?;
     cx.step(title, false, started.elapsed().as_secs_f64());
+    cx.send(key, &stored, &note);
     stack.push(stored).to("apply a layer")?;
     Ok(note)
 }

@@ -39,6 +39,20 @@ impl Connection {
         reporter: &Arc<dyn Reporter>,
         interrupted: &Arc<AtomicBool>,
     ) -> Result<Client, Error> {
+        self.client_with(title, reporter, interrupted, Options::default())
+    }
+
+    /// As [`Connection::client`], with another patience.
+    ///
+    /// # Errors
+    /// As [`Connection::client`].
+    pub fn client_with(
+        &self,
+        title: &'static str,
+        reporter: &Arc<dyn Reporter>,
+        interrupted: &Arc<AtomicBool>,
+        patience: Options,
+    ) -> Result<Client, Error> {
         let certificates = self.authorities.iter().map(|path| certificates(path)).collect::<Result<_, _>>()?;
         let credentials = Chain::read(&self.credentials).map_err(|error| {
             let hint = error.hint();
@@ -57,7 +71,7 @@ impl Connection {
                 except: self.proxies.except.clone(),
             },
             cancel: Cancel::from_flag(interrupted.clone()),
-            ..Options::default()
+            ..patience
         };
         let told = Told { title, reporter: reporter.clone(), transfers: Mutex::default() };
         Client::new(options, Arc::new(credentials), Arc::new(told)).map_err(refused("talk to registries".into()))

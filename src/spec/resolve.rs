@@ -124,6 +124,7 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
             packages: spec.build.cache.use_package_cache.unwrap_or(true),
             images: spec.build.cache.use_image_cache.unwrap_or(true),
         },
+        remotes: customized::remotes(&spec.build.cache.remote, around.spec_directory, problems),
         destination: around.current_directory.join(destination),
         spec_directory: around.spec_directory.to_owned(),
     })

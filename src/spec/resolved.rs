@@ -75,6 +75,8 @@ pub struct ResolvedSpec {
     pub stages: BTreeSet<Stage>,
     /// Which caches this build may use (not part of any digest).
     pub caches: Caches,
+    /// Layer caches in registries (not part of any digest).
+    pub remotes: Vec<RemoteCache>,
     /// Where the artifacts go, absolute (not part of any digest).
     pub destination: PathBuf,
     /// The spec's own directory, absolute (not part of any digest).
@@ -355,4 +357,21 @@ pub struct Caches {
     pub packages: bool,
     /// Finished images.
     pub images: bool,
+}
+
+/// A layer cache in a registry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemoteCache {
+    /// The repository; it names neither tag nor digest.
+    pub reference: registry::Reference,
+    /// Whether what steps make is sent there.
+    pub push: bool,
+    /// Who is trusted; empty: everybody who can write there.
+    pub keys: Vec<registry::cache::PublicKey>,
+    /// The file of the key that signs what is sent, absolute.
+    pub signing_key: Option<PathBuf>,
+    /// Whether it is spoken to in plain http.
+    pub insecure: bool,
+    /// Files of certificates of further authorities, absolute.
+    pub ca_file: Option<PathBuf>,
 }

@@ -90,6 +90,27 @@ record! {
         use_package_cache: Option<bool>,
         /// Finished images. Default: `true`.
         use_image_cache: Option<bool>,
+        /// Layer caches in registries, asked in this order before those of the global configuration.
+        remote: Vec<Located<RemoteCache>>,
+    }
+}
+
+record! {
+    /// A layer cache in a registry.
+    RemoteCache {
+        /// The repository that holds it: `oci://HOST/REPOSITORY`.
+        url: Located<String>,
+        /// Whether what steps make here is sent there. Default: `false`.
+        push: Option<bool>,
+        /// Public keys (Ed25519): the text, or the path of its file. Where there are any, only what one of
+        /// them signed is used; where there are none, everybody who can write there is trusted.
+        keys: Vec<Located<String>>,
+        /// The file of the private key (Ed25519, PEM) that signs what is sent.
+        signing_key: Option<Located<String>>,
+        /// Whether the registry is spoken to in plain http. Default: `false`, but for one on this machine.
+        insecure: Option<bool>,
+        /// A file of certificates (PEM) of further authorities.
+        ca_file: Option<Located<String>>,
     }
 }
 

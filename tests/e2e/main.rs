@@ -20,6 +20,7 @@ mod partitions;
 mod places;
 mod postgresql;
 mod registry;
+mod remote;
 mod rpm;
 mod rpm_distribution;
 mod support;
