@@ -5,17 +5,16 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use ::oci::image::Platform;
 use image::container::Format;
 
 use crate::config::LogLevel;
-use crate::containers::pull;
 use crate::convert;
 use crate::spec::choice::{Compression, Stage};
 use crate::spec::names::FromText;
 use crate::spec::scalar::TimeSpan;
 
-use super::options::BuildOptions;
+use super::layers_arguments::LayersCommand;
+use super::oci_arguments::OciCommand;
 
 /// Bootable operating-system images from a distribution's own signed packages, as an ordinary user.
 #[derive(Parser, Debug)]
@@ -285,224 +284,6 @@ pub enum CacheCommand {
     },
 }
 
-/// What to do with layers.
-#[derive(Subcommand, Debug)]
-pub enum LayersCommand {
-    /// List the layers that are kept, those used last first
-    Ls {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show the layers of each spec as it was last built, the bottom first
-    Tree {
-        /// The image's name [default: all]
-        #[arg(value_name = "NAME")]
-        name: Option<String>,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show what is known of one layer
-    Info {
-        /// The beginning of its id, as `layers ls` shows it
-        #[arg(value_name = "ID")]
-        id: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show in what two layers, or the trees of two specs, differ; ends with 1 if they do
-    Diff {
-        /// The beginning of a layer's id, or the name of a spec's image
-        #[arg(value_name = "A")]
-        a: String,
-        /// As the first
-        #[arg(value_name = "B")]
-        b: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show how much room layers take, and how much of it specs share
-    Du {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Read every layer and name what is damaged; ends with 1 if anything is
-    Verify {
-        /// Remove what is damaged, so that the next build makes it again
-        #[arg(long)]
-        repair: bool,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove the layers that the global configuration says are too old
-    Gc,
-    /// Write a layer into a file, for another machine
-    Export {
-        /// The beginning of its id
-        #[arg(value_name = "ID")]
-        id: String,
-        /// The file, a tar
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Overwrite the file if it is there
-        #[arg(long, short)]
-        force: bool,
-    },
-    /// Take a layer out of a file; its id says whether it is whole
-    Import {
-        /// The file
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Believe what the file says made it, so that builds use it
-        #[arg(long)]
-        trust_keys: bool,
-    },
-}
-
-/// What to do with OCI images.
-#[derive(Subcommand, Debug)]
-pub enum OciCommand {
-    /// Write an image as an OCI image layout: a directory or a tar file
-    Export(Box<OciExportArguments>),
-    /// Send an image to a registry: only what is not there yet
-    Push(Box<OciPushArguments>),
-    /// Fetch an image from a registry into an OCI image layout
-    Pull(Box<OciPullArguments>),
-}
-
-/// What a layout is kept as.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum LayoutForm {
-    /// A directory
-    Directory,
-    /// A tar file
-    Archive,
-}
-
-/// How a spec is built, where one is.
-#[derive(Args, Debug)]
-pub struct SpecArguments {
-    /// Use the lock beside the spec, and fail where spec and lock disagree
-    #[arg(long)]
-    pub locked: bool,
-    /// Build without the network; registries are still reached
-    #[arg(long)]
-    pub offline: bool,
-    /// Threads and downloads at once [default: one for each processor]
-    #[arg(long, value_name = "N")]
-    pub parallel: Option<NonZeroUsize>,
-    /// The sandbox to use: userns, userns-single or root [default: the best there is]
-    #[arg(long, value_name = "NAME")]
-    pub rung: Option<String>,
-}
-
-impl SpecArguments {
-    /// As options of a build.
-    pub fn options(&self) -> BuildOptions {
-        BuildOptions {
-            locked: self.locked,
-            offline: self.offline,
-            parallel: self.parallel,
-            rung: self.rung.clone(),
-            ..BuildOptions::default()
-        }
-    }
-}
-
-/// How registries are reached.
-#[derive(Args, Debug)]
-pub struct ConnectionArguments {
-    /// Speak plain http with this registry, HOST or HOST:PORT (repeatable)
-    #[arg(long, value_name = "HOST", action = ArgAction::Append)]
-    pub insecure_registry: Vec<String>,
-    /// Trust the authorities in this PEM file, too (repeatable)
-    #[arg(long, value_name = "FILE", action = ArgAction::Append)]
-    pub ca_file: Vec<PathBuf>,
-    /// Take credentials from this file [default: podman's and docker's]
-    #[arg(long, value_name = "FILE")]
-    pub auth_file: Option<PathBuf>,
-}
-
-/// Options of `oci export`.
-#[derive(Args, Debug)]
-pub struct OciExportArguments {
-    /// A build specification, or an image layout to write in another form
-    #[arg(value_name = "SOURCE")]
-    pub source: PathBuf,
-    /// The directory or file to write
-    #[arg(value_name = "TARGET")]
-    pub target: PathBuf,
-    /// Which of the two [default: a file if its name ends with .tar]
-    #[arg(long, value_name = "FORM")]
-    pub form: Option<LayoutForm>,
-    /// The image of a layout that holds several
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Overwrite the target if it is there
-    #[arg(long, short)]
-    pub force: bool,
-    /// How the spec is built
-    #[command(flatten)]
-    pub build: SpecArguments,
-}
-
-/// Options of `oci push`.
-#[derive(Args, Debug)]
-pub struct OciPushArguments {
-    /// A build specification, or an image layout
-    #[arg(value_name = "SOURCE")]
-    pub source: PathBuf,
-    /// Where to: docker://HOST/REPOSITORY:TAG
-    #[arg(value_name = "REFERENCE")]
-    pub reference: String,
-    /// The image of a layout that holds several
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Attach this file to the image: an SBOM, a manifest, a disk image (repeatable)
-    #[arg(long, value_name = "FILE", action = ArgAction::Append)]
-    pub attach: Vec<PathBuf>,
-    /// A repository of the same registry that may have parts of it (repeatable)
-    #[arg(long, value_name = "REPOSITORY", action = ArgAction::Append)]
-    pub mount_from: Vec<String>,
-    /// How the spec is built
-    #[command(flatten)]
-    pub build: SpecArguments,
-    /// How the registry is reached
-    #[command(flatten)]
-    pub connection: ConnectionArguments,
-}
-
-/// Options of `oci pull`.
-#[derive(Args, Debug)]
-pub struct OciPullArguments {
-    /// Where from: docker://HOST/REPOSITORY:TAG
-    #[arg(value_name = "REFERENCE")]
-    pub reference: String,
-    /// The directory or file to write
-    #[arg(value_name = "TARGET")]
-    pub target: PathBuf,
-    /// Which of the two [default: a file if its name ends with .tar]
-    #[arg(long, value_name = "FORM")]
-    pub form: Option<LayoutForm>,
-    /// The platform of an image for several [default: this machine's]
-    #[arg(long, value_name = "OS/ARCHITECTURE", value_parser = platform, conflicts_with = "all_platforms")]
-    pub platform: Option<Platform>,
-    /// Take the image for every platform
-    #[arg(long)]
-    pub all_platforms: bool,
-    /// Overwrite the target if it is there
-    #[arg(long, short)]
-    pub force: bool,
-    /// How the registry is reached
-    #[command(flatten)]
-    pub connection: ConnectionArguments,
-}
-
 /// What to do with providers.
 #[derive(Subcommand, Debug)]
 pub enum ProviderCommand {
@@ -613,10 +394,6 @@ pub struct ConvertArguments {
     /// Overwrite the target if it is there
     #[arg(long, short)]
     pub force: bool,
-}
-
-fn platform(text: &str) -> Result<Platform, String> {
-    pull::platform(text)
 }
 
 fn compression(text: &str) -> Result<Compression, String> {

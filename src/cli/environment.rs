@@ -151,8 +151,7 @@ mod tests {
     #[test]
     fn credentials_are_where_podman_and_docker_keep_them() {
         let found = with(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/u")], false).unwrap().credentials;
-        let expected =
-            ["/run/u/containers/auth.json", "/h/.config/containers/auth.json", "/h/.docker/config.json"];
+        let expected = ["/run/u/containers/auth.json", "/h/.config/containers/auth.json", "/h/.docker/config.json"];
         assert_eq!(found, expected.map(PathBuf::from));
         let found = with(&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")], false).unwrap().credentials;
         assert_eq!(found.last().unwrap(), Path::new("/d/config.json"));

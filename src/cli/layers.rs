@@ -23,8 +23,8 @@ use crate::inventory::verify::{Report, verify};
 use crate::inventory::{self, short};
 use crate::progress::{Reporter, human_bytes, printable};
 
-use super::arguments::LayersCommand;
 use super::images::as_json;
+use super::layers_arguments::LayersCommand;
 use super::{interrupt, print};
 
 /// Seconds of a day.
@@ -240,8 +240,7 @@ fn import(store: &Store, path: &Path, trust: bool) -> Result<(), Error> {
     let file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
     let staging = store.stage().or_fail(Kind::Other, || "failed to make a work directory".into())?;
-    let unpacked = parcel::read(Rewind(file), size, &staging, None)
-        .map_err(|error| error.of_kind(Kind::Other))?;
+    let unpacked = parcel::read(Rewind(file), size, &staging, None).map_err(|error| error.of_kind(Kind::Other))?;
     let keys = unpacked.answers.len();
     let made = unpacked.made.clone();
     let stored = parcel::keep(store, staging, unpacked, trust)?;

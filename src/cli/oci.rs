@@ -15,10 +15,10 @@ use crate::error::{Error, Kind, ResultExt};
 use crate::finalize::oci::{export, reference_name};
 use crate::progress::human_bytes;
 
-use super::arguments::{
+use super::environment::Environment;
+use super::oci_arguments::{
     ConnectionArguments, LayoutForm, OciCommand, OciExportArguments, OciPullArguments, OciPushArguments,
 };
-use super::environment::Environment;
 
 /// Runs one of the commands of `oci`; `request` makes the means of a build of a spec.
 ///

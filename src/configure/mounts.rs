@@ -89,7 +89,10 @@ mod tests {
     use crate::spec::{KnownProviders, Release, Surroundings, resolve_text};
 
     fn spec(disk: &str) -> ResolvedSpec {
-        let providers = KnownProviders(BTreeMap::from([("debian".to_owned(), vec![Release { version: "13".into(), ..Release::default() }])]));
+        let providers = KnownProviders(BTreeMap::from([(
+            "debian".to_owned(),
+            vec![Release { version: "13".into(), ..Release::default() }],
+        )]));
         let around =
             Surroundings { spec_directory: Path::new("/"), current_directory: Path::new("/"), providers: &providers };
         let text = format!("image: {{name: a, base: {{os: debian, version: 13}}}}\n{disk}");

@@ -293,7 +293,8 @@ fn remote(written: &typed::RemoteCache, directory: &Path, problems: &mut Problem
     let reference = written.url.value.parse::<registry::Reference>();
     let reference = reference.ok().filter(|found| found.tag.is_none() && found.digest.is_none());
     if reference.is_none() {
-        let problem = Problem::error(&written.url.span, format!("{:?} is no repository of a registry", written.url.value));
+        let problem =
+            Problem::error(&written.url.span, format!("{:?} is no repository of a registry", written.url.value));
         problems.push(problem.hint("write oci://HOST/REPOSITORY, without a tag"));
     }
     let mut keys = Vec::new();
