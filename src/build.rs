@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, ResultExt};
 use crate::explain;
 use crate::finalize::cache::{CachedImage, ImageCache};
 use crate::finalize::{Artifact, Target, documents, output};
+use crate::inventory::lineage;
 use crate::means;
 use crate::patience::Patience;
 use crate::progress::Outcome;
@@ -79,6 +80,10 @@ fn build(
         true => stage(cx, Stage::Configuration, || stages::configuration(spec, composed, cx))?,
         false => stages::Configured(composed.0),
     };
+    // For people alone: a build does without.
+    if let Err(error) = lineage::keep(&request.config.cache_dir, spec.name.as_str(), &configured.0, cx) {
+        cx.reporter.warn(&format!("there is no record of the layers: {}", explain::chain(&error)));
+    }
     if !finish {
         return Ok(Vec::new());
     }

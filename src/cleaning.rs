@@ -30,23 +30,47 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
     match what {
         CleanWhat::Expired => {
             freed = expire(&packages.join("sha256"), config)?;
-            if store.is_dir() {
-                let age = DAY.saturating_mul(config.package_cache.retention_days);
-                let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-                let layers = Store::open(&store, &means::boot()).and_then(|store| store.expire(before));
-                freed = freed.saturating_add(layers.to("clean the layers")?);
-            }
+            freed = freed.saturating_add(expire_layers(config)?);
         }
         CleanWhat::Packages => freed = remove(&packages)?.saturating_add(remove(&store)?),
         CleanWhat::Images => freed = images.clear()?,
         CleanWhat::All => {
-            for path in [&packages, &store, &below("indexes"), &below("releases"), &below("resolutions")] {
+            for path in [
+                &packages,
+                &store,
+                &below("indexes"),
+                &below("releases"),
+                &below("resolutions"),
+                &below("stacks"),
+                &below("blobs"),
+            ] {
                 freed = freed.saturating_add(remove(path)?);
             }
             freed = freed.saturating_add(images.clear()?);
         }
     }
     Ok(freed)
+}
+
+/// Removes the layers that were not used for too long and gives the number of bytes that were freed. A
+/// running build's layers are never swept.
+///
+/// # Errors
+/// I/O errors; a build that runs.
+pub fn collect(config: &Config) -> Result<u64, Error> {
+    let _alone = means::all_slots(config)?;
+    expire_layers(config)
+}
+
+fn expire_layers(config: &Config) -> Result<u64, Error> {
+    let store = config.cache_dir.join("store");
+    if !store.is_dir() {
+        return Ok(0);
+    }
+    let age = DAY.saturating_mul(config.package_cache.retention_days);
+    let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    let layers = Store::open(&store, &means::boot()).and_then(|store| store.expire(before));
+    layers.to("clean the layers")
 }
 
 /// Removes packages that were not used for too long, then the longest unused ones until the rest

@@ -1,24 +1,29 @@
 //! The means of a build: store, fetcher, sandbox, progress, patience. Never a decision: those are
 //! in the resolved spec and the lock, whose digests are cache keys.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use layers::{Key, Store, StoredLayer, Workplace};
+use layers::{Blake3, Key, Layer, Staging, Store, StoredLayer, Workplace};
 use providers::distro::{Architecture, Catalogue, Distro, Family};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
 
 use crate::error::{Error, Kind, ResultExt};
 use crate::machine::Machine;
-use crate::progress::Reporter;
+use crate::progress::{Event, Outcome, Reporter};
+use crate::remote::Remote;
 use crate::spec::ResolvedSpec;
 
 /// The means of a build.
 pub struct Context {
     /// Layers.
     pub store: Store,
+    /// Layers of other machines.
+    pub remotes: Vec<Remote>,
     /// Where the sandbox works: private trees, what a step changes until it is a layer.
     pub work: Workplace,
     /// Where indexes and packages are kept.
@@ -59,6 +64,8 @@ pub struct Context {
     pub epoch: OnceLock<i64>,
     /// What was done so far, for the report.
     pub steps: Mutex<Vec<StepRecord>>,
+    /// What made the layers of this build.
+    pub all_made: Mutex<BTreeMap<Blake3, BTreeSet<Made>>>,
     /// Where packages come from on this machine, for the report.
     pub sources: OnceLock<Vec<SourceRecord>>,
 }
@@ -70,6 +77,34 @@ pub struct Visit {
     pub argv: Vec<String>,
     /// The kind of terminal, `$TERM`.
     pub term: Option<String>,
+}
+
+/// What made a layer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Made {
+    /// The package's name, or the step's title.
+    pub name: String,
+    /// The package's version; `None` for a step.
+    pub version: Option<String>,
+}
+
+impl Made {
+    /// The files of a package.
+    pub fn package(name: impl fmt::Display, version: impl fmt::Display) -> Self {
+        Self { name: name.to_string(), version: Some(version.to_string()) }
+    }
+
+    /// What a step changed.
+    pub fn step(title: &str) -> Self {
+        Self { name: title.to_owned(), version: None }
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
+    }
 }
 
 /// One repository, for the report.
@@ -90,6 +125,9 @@ pub struct StepRecord {
     pub step: String,
     /// Whether its result was at hand.
     pub reused: bool,
+    /// Whether its result came from another machine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
     /// How long it took.
     pub seconds: f64,
 }
@@ -145,21 +183,79 @@ impl Context {
     /// A step is over: told, and kept for the report.
     pub fn step(&self, title: &str, reused: bool, seconds: f64) {
         self.reporter.step(title, reused, seconds);
-        let record = StepRecord { step: title.to_owned(), reused, seconds };
+        self.record(StepRecord { step: title.to_owned(), reused, fetched: false, seconds });
+    }
+
+    fn record(&self, record: StepRecord) {
         if let Ok(mut steps) = self.steps.lock() {
             steps.push(record);
         }
     }
 
-    /// The layer that a step with this key made earlier, where layers may be reused.
+    /// The layer that a step with this key made on another machine, taken into the store. What goes wrong is
+    /// told, and is no failure: then the step runs.
+    pub fn fetch(&self, key: &Key, title: &str) -> Option<(StoredLayer, Vec<u8>)> {
+        let started = Instant::now();
+        let found = self.remotes.iter().filter(|_| self.reuse_layers).find_map(|remote| remote.fetch(key, self))?;
+        self.tell_made(&found.0, &[Made::step(title)]);
+        let seconds = started.elapsed().as_secs_f64();
+        self.reporter.report(&Event::StepEnded { step: title, outcome: Outcome::Fetched, took: Some(seconds) });
+        self.record(StepRecord { step: title.to_owned(), reused: false, fetched: true, seconds });
+        Some(found)
+    }
+
+    /// Sends what a step made to the machines that share with this one. What goes wrong is told.
+    pub fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8]) {
+        for remote in self.remotes.iter().filter(|_| self.reuse_layers) {
+            remote.send(key, layer, note, self);
+        }
+    }
+
+    /// The layer that a step with this key made earlier, where layers may be reused. `made` says what
+    /// made it.
     ///
     /// # Errors
     /// I/O errors of the store.
-    pub fn recall(&self, key: &Key) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
+    pub fn recall(&self, key: &Key, made: &[Made]) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
         if !self.reuse_layers {
             return Ok(None);
         }
-        self.store.recall(key).to("look up a layer")
+        let found = self.store.recall(key).to("look up a layer")?;
+        if let Some((layer, _)) = &found {
+            self.tell_made(layer, made);
+        }
+        Ok(found)
+    }
+
+    /// Keeps what a step made: see [`Store::publish`].
+    ///
+    /// # Errors
+    /// I/O errors of the store.
+    pub fn keep(
+        &self,
+        staging: Staging,
+        layer: Layer,
+        key: &Key,
+        note: &[u8],
+        made: &[Made],
+    ) -> Result<StoredLayer, Error> {
+        let stored = self.store.publish(staging, layer, key, note).to("keep a layer")?;
+        self.tell_made(&stored, made);
+        Ok(stored)
+    }
+
+    /// What made a layer of this build; several things may have made the same one.
+    pub fn made(&self, layer: &Blake3) -> Vec<Made> {
+        let all = self.all_made.lock();
+        all.ok().and_then(|all| all.get(layer).map(|made| made.iter().cloned().collect())).unwrap_or_default()
+    }
+
+    fn tell_made(&self, layer: &StoredLayer, made: &[Made]) {
+        let Some(first) = made.first() else { return };
+        layer.describe(&first.to_string());
+        if let Ok(mut all) = self.all_made.lock() {
+            all.entry(layer.id).or_default().extend(made.iter().cloned());
+        }
     }
 
     /// Bounds of one session in the sandbox.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use layers::{Blake3, Change, Content, Entry, Key, KeyBuilder, Kind, Layer, Meta, Stack, Time, TreePath};
 
-use crate::context::Context;
+use crate::context::{Context, Made};
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
 
 /// Lays plain files over a stack: a step that needs no sandbox. What it writes is its key.
@@ -28,13 +28,13 @@ pub fn lay(
         .list("below", stack.layers().iter().map(|layer| layer.id))
         .field("layer", draft.layer().id())
         .finish();
-    let layer = match cx.recall(&key)? {
+    let layer = match cx.recall(&key, &[Made::step(title)])? {
         Some((layer, _)) => {
             cx.step(title, true, 0.0);
             layer
         }
         None => {
-            let layer = draft.publish(cx, &key)?;
+            let layer = draft.publish(cx, &key, title)?;
             cx.step(title, false, started.elapsed().as_secs_f64());
             layer
         }
@@ -162,11 +162,11 @@ impl<'a> Draft<'a> {
         Layer { changes: self.changes.iter().map(|(path, (change, _))| (path.clone(), change.clone())).collect() }
     }
 
-    /// Makes the layer and keeps it under a key.
+    /// Makes the layer and keeps it under a key, as what a step of this title made.
     ///
     /// # Errors
     /// I/O errors; a copied file that is no longer what it was when the spec was read.
-    pub fn publish(self, cx: &Context, key: &Key) -> Result<layers::StoredLayer, Error> {
+    pub fn publish(self, cx: &Context, key: &Key, title: &str) -> Result<layers::StoredLayer, Error> {
         let staging = cx.store.stage().to("make a work directory")?;
         let files = staging.files().to("stage a layer")?;
         let mut changes = BTreeMap::new();
@@ -192,7 +192,7 @@ impl<'a> Draft<'a> {
             }
             changes.insert(path, change);
         }
-        cx.store.publish(staging, Layer { changes }, key, b"").to("keep a layer")
+        cx.keep(staging, Layer { changes }, key, b"", &[Made::step(title)])
     }
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, ResultExt};
 use crate::explain::quoted;
 use crate::machine::{Machine, ProviderSettings};
 use crate::progress::Reporter;
+use crate::remote::Remote;
 use crate::spec::ResolvedSpec;
 
 /// A context and what it needs to stay alive.
@@ -55,6 +56,7 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
     Ok(Workshop {
         context: Context {
             store,
+            remotes: remotes(request, spec)?,
             work,
             cache_directory,
             fetcher: fetcher(request)?,
@@ -75,10 +77,20 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
             rung: OnceLock::new(),
             epoch: OnceLock::new(),
             steps: Mutex::default(),
+            all_made: Mutex::default(),
             sources: OnceLock::new(),
         },
         _own_cache: own_cache,
     })
+}
+
+/// The layer caches in registries that a build asks: those of the spec, then those of the configuration.
+fn remotes(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Vec<Remote>, Error> {
+    if request.options.offline || !spec.caches.packages {
+        return Ok(Vec::new());
+    }
+    let all = spec.remotes.iter().chain(&request.config.remotes);
+    all.map(|settings| Remote::new(settings, request)).collect()
 }
 
 /// What to type for a shell at the step that fails: with the same lock, configuration and rung.

@@ -3,6 +3,7 @@
 //! ```text
 //! STORE/layers/ID/index   the canonical index; BLAKE3 of it is ID
 //! STORE/layers/ID/checked the boot in which its files were last known to be whole
+//! STORE/layers/ID/made    what made it, in words, for people alone
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
 //! STORE/keys/KEY          ID of the layer that a step with this key made, and the step's note
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
@@ -40,9 +41,13 @@ pub struct StoredLayer {
 }
 
 impl StoredLayer {
+    pub(crate) fn place(&self) -> PathBuf {
+        self.root.join("layers").join(self.id.to_hex())
+    }
+
     /// The directory of plain files that overlay mounts.
     pub fn directory(&self) -> PathBuf {
-        self.root.join("layers").join(self.id.to_hex()).join("fs")
+        self.place().join("fs")
     }
 }
 
@@ -164,7 +169,23 @@ impl Store {
         Ok(Some(stored))
     }
 
-    fn drop_layer(&self, id: &Blake3) -> Result<(), Error> {
+    /// Reads a layer's index, without a look at its files.
+    pub(crate) fn index(&self, id: &Blake3) -> Result<Option<StoredLayer>, Error> {
+        let path = self.root.join("layers").join(id.to_hex()).join("index");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("open", path),
+        };
+        let mut index = Vec::new();
+        file.take(INDEX_BYTES_MAX).read_to_end(&mut index).at("read", &path)?;
+        if Blake3::of(&index) != *id {
+            return Ok(None);
+        }
+        Ok(Some(StoredLayer { id: *id, layer: Arc::new(Layer::decode(&index)?), root: self.root.clone() }))
+    }
+
+    pub(crate) fn drop_layer(&self, id: &Blake3) -> Result<(), Error> {
         self.drop_directory(&self.root.join("layers").join(id.to_hex()))
     }
 

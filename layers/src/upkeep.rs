@@ -31,7 +31,8 @@ impl StoredLayer {
     }
 }
 
-fn holds(path: &Path, content: &Content, buffer: &mut [u8]) -> std::io::Result<bool> {
+/// Whether a file has this content; `buffer` is where it is read to.
+pub(crate) fn holds(path: &Path, content: &Content, buffer: &mut [u8]) -> std::io::Result<bool> {
     let meta = fs::symlink_metadata(path)?;
     if !meta.is_file() || meta.len() != content.size {
         return Ok(false);

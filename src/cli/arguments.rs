@@ -13,6 +13,9 @@ use crate::spec::choice::{Compression, Stage};
 use crate::spec::names::FromText;
 use crate::spec::scalar::TimeSpan;
 
+use super::layers_arguments::LayersCommand;
+use super::oci_arguments::OciCommand;
+
 /// Bootable operating-system images from a distribution's own signed packages, as an ordinary user.
 #[derive(Parser, Debug)]
 #[command(name = "image-composer", version, propagate_version = true, max_term_width = 100)]
@@ -129,6 +132,18 @@ pub enum Command {
     Look(LookArguments),
     /// Write the disk inside a file (raw, qcow2, VHD, VHDX, VMDK, VDI) as another kind of file
     Convert(Box<ConvertArguments>),
+    /// See, compare, check and move the layers that builds are made of
+    Layers {
+        /// What to do with them
+        #[command(subcommand)]
+        command: LayersCommand,
+    },
+    /// Make OCI images, and take them to registries and back
+    Oci {
+        /// What to do
+        #[command(subcommand)]
+        command: OciCommand,
+    },
     /// Say what this machine allows, and what would allow more
     Doctor,
     /// See and clean what is kept between builds
@@ -418,6 +433,12 @@ mod tests {
             "image-composer cache clean --all",
             "image-composer convert a.qcow2 b.vhd.gz",
             "image-composer convert a b --format qcow2 --compression zst --force",
+            "image-composer oci export s.yml image.tar --form archive --force",
+            "image-composer oci push s.yml docker://r.example/a:1 --attach a.spdx.json --insecure-registry r.example",
+            "image-composer oci pull docker://r.example/a image --platform linux/arm64 --ca-file ca.pem",
+            "image-composer layers diff 12ab 34cd --json",
+            "image-composer layers verify --repair",
+            "image-composer layers import a.tar --trust-keys",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -429,6 +450,9 @@ mod tests {
             "image-composer build --parallel 0 s.yml",
             "image-composer -v -q doctor",
             "image-composer convert a b --format floppy",
+            "image-composer oci pull docker://r.example/a image --platform linux",
+            "image-composer oci pull docker://r.example/a image --platform linux/arm64 --all-platforms",
+            "image-composer layers diff 12ab",
             "image-composer cache clean --all --images",
         ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");

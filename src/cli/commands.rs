@@ -19,7 +19,7 @@ use super::arguments::{
 };
 use super::environment::Environment;
 use super::options::{BuildOptions, BuildRequest};
-use super::{cache, doctor, images, interrupt, logging, print, reporter};
+use super::{cache, doctor, images, interrupt, layers, logging, oci, print, reporter};
 
 /// What every command has at hand.
 struct Session {
@@ -64,6 +64,14 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let session = Session { global, environment, config };
     let done = match command {
         Command::Shell(shell) => return session.shell(*shell),
+        Command::Layers { command } => {
+            let reporter = || {
+                let reporter = reporter(session.global.progress, session.config.log_level);
+                logging::start(&reporter, session.config.log_level);
+                reporter
+            };
+            return layers::run(&session.config, &session.environment.current_directory, reporter, command);
+        }
         Command::Build(build) => session.build(*build),
         Command::Validate { spec, schema_only, strict, list_warnings } => {
             session.validate(&spec, schema_only, strict, list_warnings)
@@ -71,6 +79,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Lock { spec, offline } => session.lock(spec, offline),
         Command::Why { package, spec } => session.why(&package, spec),
         Command::Convert(convert) => session.convert(*convert),
+        Command::Oci { command } => {
+            oci::run(command, &session.environment, |spec, options| session.request(spec, options))
+        }
         Command::Cache { command } => cache::run(&session.config, command),
         Command::Provider { command: ProviderCommand::List } => session.list_providers(),
         Command::Schema { .. } | Command::Look(_) | Command::Doctor => Ok(()),
@@ -112,6 +123,7 @@ impl Session {
             interrupted: interrupt::watch()?,
             source_date_epoch: self.environment.source_date_epoch,
             proxies: self.environment.proxies.clone(),
+            credentials: self.environment.credentials.clone(),
             places: self.global.places(),
             visit: None,
         })

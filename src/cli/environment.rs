@@ -29,6 +29,8 @@ pub struct Environment {
     pub source_date_epoch: Option<i64>,
     /// Proxies, by the variables that curl reads and most programs follow.
     pub proxies: Proxies,
+    /// Files of credentials for registries, the most particular first: podman's, then docker's.
+    pub credentials: Vec<PathBuf>,
     /// The kind of terminal, `$TERM`.
     pub term: Option<String>,
 }
@@ -68,9 +70,30 @@ impl Environment {
             defaults: defaults(&get, is_root),
             source_date_epoch,
             proxies,
+            credentials: credentials(&get),
             term: text("TERM"),
         })
     }
+}
+
+/// Where credentials for registries are (containers-auth.json(5); docker's `DOCKER_CONFIG`).
+fn credentials(get: &impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let path = |name: &str| get(name).map(PathBuf::from);
+    if let Some(file) = path("REGISTRY_AUTH_FILE") {
+        return vec![file];
+    }
+    let home = path("HOME");
+    let at_home = |name: &str| home.as_ref().map(|home| home.join(name));
+    let podman = "containers/auth.json";
+    let docker = path("DOCKER_CONFIG").or_else(|| at_home(".docker")).map(|directory| directory.join("config.json"));
+    [
+        path("XDG_RUNTIME_DIR").map(|directory| directory.join(podman)),
+        path("XDG_CONFIG_HOME").or_else(|| at_home(".config")).map(|directory| directory.join(podman)),
+        docker,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Paths by the XDG base directory specification, version 0.8: relative ones are ignored.
@@ -123,6 +146,17 @@ mod tests {
         assert_eq!(root.files.len(), 1);
         let homeless = with(&[], false).unwrap().defaults;
         assert!(homeless.cache_dir.starts_with("/var/tmp"));
+    }
+
+    #[test]
+    fn credentials_are_where_podman_and_docker_keep_them() {
+        let found = with(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/u")], false).unwrap().credentials;
+        let expected = ["/run/u/containers/auth.json", "/h/.config/containers/auth.json", "/h/.docker/config.json"];
+        assert_eq!(found, expected.map(PathBuf::from));
+        let found = with(&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")], false).unwrap().credentials;
+        assert_eq!(found.last().unwrap(), Path::new("/d/config.json"));
+        let found = with(&[("HOME", "/h"), ("REGISTRY_AUTH_FILE", "/a")], false).unwrap().credentials;
+        assert_eq!(found, [PathBuf::from("/a")]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn is_closed(error: &Error) -> bool {
     false
 }
 
-fn as_json(value: &impl serde::Serialize) -> Result<String, Error> {
+pub(super) fn as_json(value: &impl serde::Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value).or_fail(Kind::Other, || "failed to write JSON".into())?;
     Ok(text + "\n")
 }

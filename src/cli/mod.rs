@@ -8,7 +8,11 @@ mod doctor;
 pub mod environment;
 mod images;
 mod interrupt;
+mod layers;
+pub mod layers_arguments;
 mod logging;
+mod oci;
+pub mod oci_arguments;
 pub mod options;
 pub mod report;
 

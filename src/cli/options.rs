@@ -35,6 +35,8 @@ pub struct BuildRequest {
     pub source_date_epoch: Option<i64>,
     /// Proxies of the environment.
     pub proxies: Proxies,
+    /// Files of credentials for registries, the most particular first.
+    pub credentials: Vec<PathBuf>,
     /// Words of the command line that say which configuration and which places it uses.
     pub places: Vec<String>,
     /// Who wants to look at a step that fails, if anybody does.

@@ -33,7 +33,8 @@ pub fn settle(
         .field("package", package.id)
         .field("meaning", meaning.id())
         .finish();
-    if let Some((layer, _)) = cx.recall(&key)? {
+    let made = cx.made(&package.id);
+    if let Some((layer, _)) = cx.recall(&key, &made)? {
         return Ok(layer);
     }
     let staging = cx.store.stage().to("make a work directory")?;
@@ -45,7 +46,7 @@ pub fn settle(
         let from = origins.get(place).unwrap_or(place).under(&shipped);
         lay(entry, &from, &place.under(&files), &files)?;
     }
-    cx.store.publish(staging, meaning.clone(), &key, b"").to("keep a layer")
+    cx.keep(staging, meaning.clone(), &key, b"", &made)
 }
 
 fn lay(entry: &Entry, from: &Path, to: &Path, files: &Path) -> Result<(), Error> {

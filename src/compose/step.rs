@@ -9,7 +9,7 @@ use sandbox::{Event, Session, Status, Step};
 use super::capture::capture;
 use super::failure;
 use super::visit::enter;
-use crate::context::Context;
+use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
 use crate::explain::chain;
 
@@ -58,8 +58,12 @@ pub fn run_noted_step(
         .field("step", key)
         .list("volatile", volatile.iter().map(|entry| format!("{:?} {}", entry.rule, entry.path.as_str())))
         .finish();
-    if let Some((layer, note)) = cx.recall(key)? {
+    if let Some((layer, note)) = cx.recall(key, &[Made::step(title)])? {
         cx.step(title, true, 0.0);
+        stack.push(layer).to("apply a layer")?;
+        return Ok(note);
+    }
+    if let Some((layer, note)) = cx.fetch(key, title) {
         stack.push(layer).to("apply a layer")?;
         return Ok(note);
     }
@@ -120,8 +124,9 @@ pub fn run_noted_step(
     };
     let target = cx.store.stage().to("make a work directory")?;
     let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
-    let stored = cx.store.publish(target, layer, key, &note).to("keep a layer")?;
+    let stored = cx.keep(target, layer, key, &note, &[Made::step(title)])?;
     cx.step(title, false, started.elapsed().as_secs_f64());
+    cx.send(key, &stored, &note);
     stack.push(stored).to("apply a layer")?;
     Ok(note)
 }

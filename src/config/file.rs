@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::spec::decode::{Entries, Located, record};
 use crate::spec::names::{FromText, OsName};
-use crate::spec::typed::Repository;
+use crate::spec::typed::{RemoteCache, Repository};
 
 record! {
     /// The global configuration of image-composer.
@@ -16,6 +16,8 @@ record! {
         core: Core,
         /// What is kept between builds.
         storage: Storage,
+        /// What is shared with other machines.
+        cache: Cache,
         /// Settings of single providers, by name.
         providers: Entries<OsName, Provider>,
     }
@@ -36,6 +38,14 @@ record! {
         max_concurrent_builds: Option<Located<u32>>,
         /// Whether a failed build removes its work. Default: `true`.
         cleanup_on_failure: Option<bool>,
+    }
+}
+
+record! {
+    /// What is shared with other machines.
+    Cache {
+        /// Layer caches in registries, asked in this order.
+        remote: Vec<Located<RemoteCache>>,
     }
 }
 

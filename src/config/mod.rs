@@ -9,7 +9,7 @@ mod settle;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::spec::resolved::Repository;
+use crate::spec::resolved::{RemoteCache, Repository};
 
 pub use file::LogLevel;
 pub use settle::{Defaults, Overrides, load};
@@ -35,6 +35,8 @@ pub struct Config {
     pub package_cache: PackageCache,
     /// Keeping images.
     pub image_cache: ImageCache,
+    /// Layer caches in registries.
+    pub remotes: Vec<RemoteCache>,
     /// Settings of single providers, by name.
     pub providers: BTreeMap<String, ProviderConfig>,
 }

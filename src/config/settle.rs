@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind};
-use crate::spec::customized::{keyring, repositories};
+use crate::spec::customized::{keyring, remotes, repositories};
 use crate::spec::decode::{Decode, Decoder};
 use crate::spec::load::read_document;
 use crate::spec::problem::{Problem, Problems};
@@ -78,6 +78,7 @@ pub fn load(defaults: &Defaults, overrides: &Overrides) -> Result<Config, Error>
         problems
             .push(Problem::error(&builds.span, "core.max_concurrent_builds: at least one build must be able to run"));
     }
+    let remotes = remotes(&written.cache.remote, directory, &mut problems);
     if problems.has_errors() {
         let path = path.unwrap_or_default();
         return Err(Error::problems(Kind::Configuration, &path, problems.into_vec()));
@@ -102,6 +103,7 @@ pub fn load(defaults: &Defaults, overrides: &Overrides) -> Result<Config, Error>
             enabled: images.enabled.unwrap_or(true),
             max_count: images.max_count.unwrap_or(IMAGES_PER_SPEC),
         },
+        remotes,
         providers,
         file: path,
     })

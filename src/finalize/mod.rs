@@ -8,6 +8,7 @@ mod disk_tests;
 pub mod divide;
 pub mod documents;
 pub mod live;
+pub mod oci;
 pub mod output;
 pub mod passes;
 mod shortage;

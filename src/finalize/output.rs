@@ -35,8 +35,8 @@ pub fn image_names(spec: &ResolvedSpec) -> Vec<(Format, String)> {
         .map(|format| {
             let name = format!("{}.{}", spec.name, format.extension());
             let outside = match (format, spec.compression) {
-                // qcow2 is compressed inside.
-                (Format::Qcow2, _) | (_, Compression::None) => name,
+                // These are compressed inside.
+                (Format::Qcow2 | Format::Oci, _) | (_, Compression::None) => name,
                 (_, compression) => format!("{name}.{}", compression.extension()),
             };
             (*format, outside)
@@ -134,9 +134,9 @@ fn open(spec: &ResolvedSpec, format: Format, file: &Pending, size: u64, cx: &Con
         Format::Raw | Format::Iso | Format::Initrd | Format::Tar => container::Format::Raw,
         Format::Qcow2 => container::Format::Qcow2,
         Format::Vhd => container::Format::Vhd,
-        // Refused when the spec is read.
+        // No stream of bytes: it has a writer of its own.
         Format::Oci => {
-            return Err(Error::validation(format!("the format '{format}' is not supported yet")));
+            return Err(Error::build(format!("failed to write '{format}' as a disk")));
         }
     };
     let created = Time::seconds(cx.epoch());

@@ -144,7 +144,7 @@ choice!(
     Initrd = "initrd",
     /// The root as a tar archive, extended attributes and all.
     Tar = "tar",
-    /// OCI image (not supported yet).
+    /// OCI image: an image layout in a tar file.
     Oci = "oci",
 );
 
@@ -156,11 +156,6 @@ impl Format {
             Self::Oci => "oci.tar",
             other => other.as_str(),
         }
-    }
-
-    /// Whether this version writes it.
-    pub const fn is_supported(self) -> bool {
-        !matches!(self, Self::Oci)
     }
 
     /// Whether it holds a disk with its partitions, not just a tree.
@@ -201,6 +196,7 @@ impl Compression {
             // qcow2 knows deflate and zstd clusters (QEMU, docs/interop/qcow2.txt, header field
             // compression_type); what boots or is uploaded as it is must not be wrapped.
             Format::Qcow2 => matches!(self, Self::None | Self::Gzip | Self::Zstd),
+            // What the image specification knows (layer.md).
             Format::Oci => matches!(self, Self::None | Self::Gzip | Self::Zstd),
             Format::Vhd | Format::Iso => matches!(self, Self::None),
         }

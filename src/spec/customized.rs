@@ -280,6 +280,54 @@ pub fn keyring(key: &Located<String>, directory: &Path, problems: &mut Problems)
     None
 }
 
+/// Layer caches in registries, their public keys read.
+pub fn remotes(
+    written: &[Located<typed::RemoteCache>],
+    directory: &Path,
+    problems: &mut Problems,
+) -> Vec<resolved::RemoteCache> {
+    written.iter().filter_map(|located| remote(&located.value, directory, problems)).collect()
+}
+
+fn remote(written: &typed::RemoteCache, directory: &Path, problems: &mut Problems) -> Option<resolved::RemoteCache> {
+    let reference = written.url.value.parse::<registry::Reference>();
+    let reference = reference.ok().filter(|found| found.tag.is_none() && found.digest.is_none());
+    if reference.is_none() {
+        let problem =
+            Problem::error(&written.url.span, format!("{:?} is no repository of a registry", written.url.value));
+        problems.push(problem.hint("write oci://HOST/REPOSITORY, without a tag"));
+    }
+    let mut keys = Vec::new();
+    for key in &written.keys {
+        // The text itself, or a file that has it.
+        let read = || copied::read_small_file(&directory.join(key.value.trim())).ok();
+        let found = key.value.parse().ok().or_else(|| String::from_utf8(read()?).ok()?.parse().ok());
+        match found {
+            Some(key) => keys.push(key),
+            None => {
+                let problem = Problem::error(&key.span, "this is neither a public key nor the file of one (Ed25519)");
+                problems.push(problem.hint(
+                    "openssl genpkey -algorithm ed25519 -out cache.key; openssl pkey -in cache.key -pubout -out cache.pub",
+                ));
+            }
+        }
+    }
+    let push = written.push.unwrap_or(false);
+    if push && !keys.is_empty() && written.signing_key.is_none() {
+        let problem = Problem::error(&written.url.span, "what is pushed here would be refused: it is not signed");
+        problems.push(problem.hint("name the private key in signing_key, or write push: false"));
+    }
+    let file = |path: &Option<Located<String>>| path.as_ref().map(|path| directory.join(&path.value));
+    Some(resolved::RemoteCache {
+        reference: reference?,
+        push,
+        keys,
+        signing_key: file(&written.signing_key),
+        insecure: written.insecure.unwrap_or(false),
+        ca_file: file(&written.ca_file),
+    })
+}
+
 /// Files with their sources read.
 pub fn files(written: &[Located<typed::CopiedFile>], directory: &Path, problems: &mut Problems) -> Vec<CopiedFile> {
     let mut destinations = BTreeSet::new();

@@ -73,6 +73,9 @@ impl ResolvedSpec {
             .put("content", self.content_digest())
             .texts("formats", self.formats.iter().map(|format| format.as_str()))
             .put("compression", self.compression.as_str())
+            .number("oci layers", self.container.layers as u64)
+            .texts("oci entrypoint", &self.container.entrypoint)
+            .texts("oci command", &self.container.command)
             .texts("stages", stages.map(|stage| stage.as_str()))
             .finish()
     }

@@ -8,16 +8,19 @@ use super::choice::{Architecture, Bootloader, Compression, Format, Stage, Varian
 use super::decode::Located;
 use super::names::{FromText, Hostname, Locale, OsName, PackageName, Timezone, UnitName};
 use super::problem::{Problem, Problems};
-use super::resolved::{self, Caches, Kernel, ResolvedSpec};
+use super::resolved::{self, Caches, Container, Kernel, ResolvedSpec};
 use super::typed::Spec;
 use super::{customized, disk, keys};
+
+/// Most layers of an OCI image: engines take no more.
+const OCI_LAYERS_MAX: usize = 127;
 
 /// The providers there are, each with the releases it knows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct KnownProviders(pub BTreeMap<String, Vec<Release>>);
 
 /// A release of a provider, as far as the defaults of a spec depend on it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Release {
     /// A name that specs may use for it.
     pub version: String,
@@ -127,11 +130,13 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
         build_network: spec.build.network.unwrap_or(false),
         formats,
         compression,
+        container: container(spec, problems),
         stages,
         caches: Caches {
             packages: spec.build.cache.use_package_cache.unwrap_or(true),
             images: spec.build.cache.use_image_cache.unwrap_or(true),
         },
+        remotes: customized::remotes(&spec.build.cache.remote, around.spec_directory, problems),
         destination: around.current_directory.join(destination),
         spec_directory: around.spec_directory.to_owned(),
     })
@@ -163,7 +168,10 @@ fn provider(
 }
 
 fn bootloader(spec: &Spec) -> Bootloader {
+    let formats = &spec.output.format.0;
     match &spec.bootloader {
+        // Nothing boots a container image.
+        None if !formats.is_empty() && formats.iter().all(|format| format.value == Format::Oci) => Bootloader::None,
         None => Bootloader::SystemdBoot,
         Some(loader) => loader.value,
     }
@@ -178,10 +186,6 @@ fn output(spec: &Spec, problems: &mut Problems) -> (Vec<Format>, Compression) {
             continue;
         }
         formats.push(format.value);
-        if !format.value.is_supported() {
-            let problem = Problem::error(&format.span, format!("the format '{}' is not supported yet", format.value));
-            problems.push(problem.hint("use raw, qcow2, vhd, iso, initrd or tar"));
-        }
         if format.value == Format::Iso && bootloader(spec) == Bootloader::None {
             let problem = Problem::error(&format.span, "an iso needs a boot loader");
             problems.push(problem.hint("use systemd-boot, or grub to start under a BIOS too"));
@@ -202,6 +206,17 @@ fn output(spec: &Spec, problems: &mut Problems) -> (Vec<Format>, Compression) {
         formats.push(Format::Raw);
     }
     (formats, compression)
+}
+
+fn container(spec: &Spec, problems: &mut Problems) -> Container {
+    let written = &spec.output.oci;
+    let layers = written.layers.as_ref().map_or(::oci::split::LAYERS_DEFAULT, |layers| layers.value as usize);
+    if let Some(place) = written.layers.as_ref().filter(|_| !(1..=OCI_LAYERS_MAX).contains(&layers)) {
+        let problem =
+            Problem::error(&place.span, format!("output.oci.layers: an image has 1 to {OCI_LAYERS_MAX} layers"));
+        problems.push(problem.hint("leave it out, or write fewer"));
+    }
+    Container { layers, entrypoint: written.entrypoint.clone(), command: written.command.clone() }
 }
 
 fn hostname(spec: &Spec, problems: &mut Problems) -> Option<Hostname> {

@@ -69,10 +69,14 @@ pub struct ResolvedSpec {
     pub formats: Vec<Format>,
     /// How they are compressed.
     pub compression: Compression,
+    /// What is special to OCI images.
+    pub container: Container,
     /// The stages to run.
     pub stages: BTreeSet<Stage>,
     /// Which caches this build may use (not part of any digest).
     pub caches: Caches,
+    /// Layer caches in registries (not part of any digest).
+    pub remotes: Vec<RemoteCache>,
     /// Where the artifacts go, absolute (not part of any digest).
     pub destination: PathBuf,
     /// The spec's own directory, absolute (not part of any digest).
@@ -335,6 +339,17 @@ pub struct DebconfAnswer {
     pub value: String,
 }
 
+/// What is special to OCI images.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Container {
+    /// Most layers.
+    pub layers: usize,
+    /// What is run, before the command.
+    pub entrypoint: Vec<String>,
+    /// What is run; empty: what the tree has.
+    pub command: Vec<String>,
+}
+
 /// Which caches a build may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Caches {
@@ -342,4 +357,21 @@ pub struct Caches {
     pub packages: bool,
     /// Finished images.
     pub images: bool,
+}
+
+/// A layer cache in a registry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemoteCache {
+    /// The repository; it names neither tag nor digest.
+    pub reference: registry::Reference,
+    /// Whether what steps make is sent there.
+    pub push: bool,
+    /// Who is trusted; empty: everybody who can write there.
+    pub keys: Vec<registry::cache::PublicKey>,
+    /// The file of the key that signs what is sent, absolute.
+    pub signing_key: Option<PathBuf>,
+    /// Whether it is spoken to in plain http.
+    pub insecure: bool,
+    /// Files of certificates of further authorities, absolute.
+    pub ca_file: Option<PathBuf>,
 }

@@ -214,7 +214,6 @@ fn what_is_not_supported_yet_is_refused_in_so_many_words() {
         "variables: {A: {default: b}}",
         "platform_specific: {edge_microvisor: {toolkit_version: 3.0}}",
         "immutable: true",
-        "output: {format: oci}",
         "disk: {partitions: [{type: root, filesystem: btrfs}]}",
     ] {
         let found = problems(&minimal(rest));

@@ -21,7 +21,7 @@ record! {
         build: Build,
         /// The kernel and its command line.
         kernel: Kernel,
-        /// What starts the kernel. Default: `systemd-boot`.
+        /// What starts the kernel. Default: `systemd-boot`; `none` where `oci` is the only format.
         bootloader: Option<Located<Bootloader>>,
         /// The disk and its partitions.
         disk: Disk,
@@ -90,6 +90,27 @@ record! {
         use_package_cache: Option<bool>,
         /// Finished images. Default: `true`.
         use_image_cache: Option<bool>,
+        /// Layer caches in registries, asked in this order before those of the global configuration.
+        remote: Vec<Located<RemoteCache>>,
+    }
+}
+
+record! {
+    /// A layer cache in a registry.
+    RemoteCache {
+        /// The repository that holds it: `oci://HOST/REPOSITORY`.
+        url: Located<String>,
+        /// Whether what steps make here is sent there. Default: `false`.
+        push: Option<bool>,
+        /// Public keys (Ed25519): the text, or the path of its file. Where there are any, only what one of
+        /// them signed is used; where there are none, everybody who can write there is trusted.
+        keys: Vec<Located<String>>,
+        /// The file of the private key (Ed25519, PEM) that signs what is sent.
+        signing_key: Option<Located<String>>,
+        /// Whether the registry is spoken to in plain http. Default: `false`, but for one on this machine.
+        insecure: Option<bool>,
+        /// A file of certificates (PEM) of further authorities.
+        ca_file: Option<Located<String>>,
     }
 }
 
@@ -339,10 +360,26 @@ record! {
     Output {
         /// One format or a list of them. Default: `raw`.
         format: OneOrMany<Located<Format>>,
-        /// How it is compressed. Default: `none`.
+        /// How it is compressed; layers of an OCI image always are, with gzip where this is `none`.
+        /// Default: `none`.
         compression: Option<Located<Compression>>,
         /// The directory of the finished files, relative to where the command runs. Default:
         /// `./output`.
         destination: Option<Located<String>>,
+        /// What is special to OCI images.
+        oci: OciOutput,
+    }
+}
+
+record! {
+    /// What is special to OCI images.
+    OciOutput {
+        /// Most layers, from 1 to 127. Default: `64`.
+        layers: Option<Located<u32>>,
+        /// What is run, before the command. Default: nothing.
+        entrypoint: Vec<String>,
+        /// What is run, or the arguments of the entry point. Default: `/sbin/init` where there is one,
+        /// else a shell.
+        command: Vec<String>,
     }
 }

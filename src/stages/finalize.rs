@@ -11,7 +11,7 @@ use crate::configure::grub;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
 use crate::finalize::output::Written;
-use crate::finalize::{Artifact, Both, Named, Target, archives, disk, divide, documents, live, output, passes};
+use crate::finalize::{Artifact, Both, Named, Target, archives, disk, divide, documents, live, oci, output, passes};
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::{Bootloader, Filesystem, Format, Partition, PartitionRole};
 
@@ -35,6 +35,10 @@ pub fn finalize(
     let contents = Both(stack, &generated);
     passes::verify(&tree, &contents)?;
     let mut images = archives::write(spec, distro, &tree, &contents, target, cx)?;
+    if spec.formats.contains(&Format::Oci) {
+        let finished = oci::Finished { stack, tree: &tree, contents: &contents };
+        images.push(oci::write(spec, &finished, target, cx)?);
+    }
     if spec.formats.contains(&Format::Iso) {
         images.extend(medium(spec, packages, &tree, &contents, target, cx)?);
     }
@@ -43,6 +47,25 @@ pub fn finalize(
     }
     cx.check()?;
     documents::publish(spec, packages, stack, images, target, cx)
+}
+
+/// The tree of a configured system as every output has it, for what is no output of the spec.
+///
+/// # Errors
+/// A tree that does not verify; those of the work.
+pub fn finished<T>(
+    packages: &PackageSet,
+    configured: &Configured,
+    cx: &Context,
+    work: impl FnOnce(&Tree, &dyn Contents) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Configured(stack) = configured;
+    let tree = passes::apply(stack, &packages.distro.volatile, cx.epoch())?;
+    let mut generated = layers::MemoryContents::default();
+    generated.add(Vec::new());
+    let contents = Both(stack, &generated);
+    passes::verify(&tree, &contents)?;
+    work(&tree, &contents)
 }
 
 /// The live medium.

@@ -18,7 +18,7 @@ use providers::trust::Keyring;
 
 pub use compose::compose;
 pub use configuration::configuration;
-pub use finalize::finalize;
+pub use finalize::{finalize, finished};
 pub use packages::{fetch, lock, packages};
 pub use validate::validate;
 

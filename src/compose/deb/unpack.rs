@@ -10,7 +10,7 @@ use providers::lock::LockedPackage;
 use super::note::Note;
 use crate::compose::followed::Coming;
 use crate::compose::unpack::with_directory_modes;
-use crate::context::Context;
+use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
 
 /// A package with its layer.
@@ -48,7 +48,8 @@ pub fn unpack_one(package: &LockedPackage, file: &Path, aliases: &Aliases, cx: &
         .field("package", package.sha256)
         .list("aliases", aliased)
         .finish();
-    if let Some((layer, note)) = cx.recall(&key)?
+    let made = Made::package(&package.name, &package.version);
+    if let Some((layer, note)) = cx.recall(&key, &[made.clone()])?
         && let Some(note) = Note::decode(&note)
     {
         return Ok(Unpacked { package: package.clone(), layer, note });
@@ -65,6 +66,6 @@ pub fn unpack_one(package: &LockedPackage, file: &Path, aliases: &Aliases, cx: &
         implied: payload.implied,
         md5sums: payload.md5sums,
     };
-    let layer = cx.store.publish(staging, Layer::of(payload.entries), &key, &note.encode()).to("keep a layer")?;
+    let layer = cx.keep(staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
     Ok(Unpacked { package: package.clone(), layer, note })
 }

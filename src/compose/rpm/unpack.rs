@@ -12,7 +12,7 @@ use providers::unpack::Aliases;
 
 use super::note::Note;
 use crate::compose::unpack::with_directory_modes;
-use crate::context::Context;
+use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
 use crate::packages::verify;
 
@@ -62,7 +62,8 @@ pub fn unpack_one(
         .list("aliases", aliased)
         .finish();
     let what = format!("unpack {} {}", package.name, package.version);
-    if let Some((layer, note)) = cx.recall(&key)?
+    let made = Made::package(&package.name, &package.version);
+    if let Some((layer, note)) = cx.recall(&key, &[made.clone()])?
         && let Some(note) = Note::decode(&note)
         && let (Ok(header), Ok(signature)) = (Header::parse(&note.header), Header::parse_signature(&note.signature))
     {
@@ -81,7 +82,7 @@ pub fn unpack_one(
         owners: payload.owners,
         implied: payload.implied,
     };
-    let layer = cx.store.publish(staging, Layer::of(payload.entries), &key, &note.encode()).to("keep a layer")?;
+    let layer = cx.keep(staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
     Ok(Unpacked { package: package.clone(), layer, note, header, signature, files: payload.files })
 }
 

@@ -36,6 +36,8 @@ pub struct Case {
     url: String,
     /// Words of the command line, beside the spec.
     pub words: Vec<String>,
+    /// Variables of its environment, beside the usual ones.
+    pub variables: Vec<(String, String)>,
 }
 
 /// The provider of the tests: Debian's facts, with nothing wanted by default.
@@ -61,7 +63,7 @@ impl Case {
         }
         let archive = archive()?;
         let directory = workplace(user, &format!("wrong-{name}"));
-        let case = Self { user, directory, url: url.to_owned(), words: Vec::new() };
+        let case = Self { user, directory, url: url.to_owned(), words: Vec::new(), variables: Vec::new() };
         case.write("config/image-composer/providers/tiny.yaml", &provider());
         case.write("key.asc", &archive.key());
         case.configure(url);
@@ -120,6 +122,7 @@ impl Case {
         command.env("XDG_CONFIG_HOME", self.directory.join("config"));
         command.env("XDG_CACHE_HOME", self.directory.join("default-cache"));
         command.env("PATH", std::env::var("PATH").unwrap_or_default());
+        command.envs(self.variables.iter().cloned());
         as_user(self.user, &command)
     }
 

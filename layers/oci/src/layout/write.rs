@@ -132,13 +132,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Exists`]: something came there meanwhile; I/O errors.
     pub fn finish(self) -> Result<(), Error> {
-        let index = ImageIndexBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageIndex)
-            .manifests(self.manifests.clone())
-            .build()
-            .map_err(incomplete)?;
-        let index = document::encode("the index of a layout", &index)?;
+        let index = self.index()?;
         let whole = match self.form {
             Form::Directory => {
                 for (name, bytes) in [(MARKER_NAME, MARKER), (INDEX_NAME, &index)] {
@@ -147,7 +141,12 @@ impl Writer {
                 }
                 self.staging.path().to_path_buf()
             }
-            Form::Archive => self.archive(&index)?,
+            Form::Archive => {
+                let path = self.staging.path().join("archive");
+                let file = File::create_new(&path).at("create", &path)?;
+                self.archive(&index, file, &path)?;
+                path
+            }
         };
         match renameat_with(CWD, &whole, CWD, &self.destination, RenameFlags::NOREPLACE) {
             Ok(()) => {}
@@ -166,20 +165,42 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes the layout as a tar file into one that is open already, `path` in messages, instead of
+    /// giving it a place.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn finish_into(self, file: File, path: &Path) -> Result<(), Error> {
+        self.archive(&self.index()?, file, path)
+    }
+
+    /// Where a blob lies that is in this layout, until it has its place.
+    pub fn blob_path(&self, digest: &Sha256) -> Option<PathBuf> {
+        Some(self.place(digest)).filter(|path| path.exists())
+    }
+
+    fn index(&self) -> Result<Vec<u8>, Error> {
+        let index = ImageIndexBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests(self.manifests.clone())
+            .build()
+            .map_err(incomplete)?;
+        document::encode("the index of a layout", &index)
+    }
+
     /// The layout as a tar file: marker and index first, so that a reader knows soon what it has.
-    fn archive(&self, index: &[u8]) -> Result<PathBuf, Error> {
-        let path = self.staging.path().join("archive");
-        let file = File::create_new(&path).at("create", &path)?;
+    fn archive(&self, index: &[u8], file: File, path: &Path) -> Result<(), Error> {
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         let meta = Meta::root_owned(0o644, Time::default());
         for (name, bytes) in [(MARKER_NAME, MARKER), (INDEX_NAME, index)] {
             let head = tar::file_head(name.as_bytes(), bytes.len() as u64, &meta)?;
-            append(&mut writer, &head, &mut &*bytes, bytes.len() as u64).at("write", &path)?;
+            append(&mut writer, &head, &mut &*bytes, bytes.len() as u64).at("write", path)?;
         }
         let directory = Entry::directory(Meta::root_owned(0o755, Time::default()));
         for name in ["blobs", BLOBS] {
             let head = tar::head(b"", &TreePath::new(name)?, &directory, &directory.meta)?.unwrap_or_default();
-            writer.write_all(&head).at("write", &path)?;
+            writer.write_all(&head).at("write", path)?;
         }
         let blobs = self.staging.path().join(BLOBS);
         let mut names = Vec::new();
@@ -193,13 +214,12 @@ impl Writer {
             let size = blob.metadata().at("look at", &from)?.len();
             let name = [BLOBS.as_bytes(), b"/", name.as_encoded_bytes()].concat();
             let head = tar::file_head(&name, size, &meta)?;
-            append(&mut writer, &head, &mut blob, size).at("write", &path)?;
+            append(&mut writer, &head, &mut blob, size).at("write", path)?;
             // The tar has it now: space for both is not needed.
             fs::remove_file(&from).at("remove", &from)?;
         }
-        writer.write_all(&tar::END).at("write", &path)?;
-        writer.into_inner().map_err(io::IntoInnerError::into_error).at("write", &path)?;
-        Ok(path)
+        writer.write_all(&tar::END).at("write", path)?;
+        writer.into_inner().map_err(io::IntoInnerError::into_error).map(drop).at("write", path)
     }
 
     fn part(&self) -> Result<(PathBuf, File), Error> {

@@ -1,0 +1,266 @@
+//! What there is in the store, as people ask for it: lists, what made a layer, what is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::error::IoContext;
+use crate::upkeep::holds;
+use crate::{Blake3, Change, Content, Error, Key, Kind, Store, StoredLayer, TreePath, needs_materialising};
+
+/// Longest text of what made a layer, in bytes.
+const MADE_BYTES_MAX: u64 = 4096;
+/// Largest note of a key that is read, in bytes: those of packages hold their control files.
+const NOTE_BYTES_MAX: u64 = 256 << 20;
+
+/// A layer in the store, unread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: Blake3,
+    /// When a step that makes it was last asked for, to the hour; `None`: no step is known that makes it.
+    pub used: Option<SystemTime>,
+    /// How many keys name it.
+    pub keys: usize,
+}
+
+/// A key that is answered by a layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The key.
+    pub key: Key,
+    /// What the step left beside its layer.
+    pub note: Vec<u8>,
+}
+
+/// What is wrong with a layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flaw {
+    /// Where; `None`: its index.
+    pub path: Option<TreePath>,
+    /// What, as a fragment: `is missing`.
+    pub what: &'static str,
+}
+
+impl StoredLayer {
+    /// What made it, in words, if anybody said.
+    pub fn made(&self) -> Option<String> {
+        made(&self.place())
+    }
+
+    /// Notes what made it, for people; who said so first is believed. Best effort: nothing depends on
+    /// it.
+    pub fn describe(&self, made: &str) {
+        let path = self.place().join("made");
+        if !path.exists() {
+            let _ = fs::write(path, made);
+        }
+    }
+
+    /// Bytes of its files, as its index has them.
+    pub fn bytes(&self) -> u64 {
+        self.layer.files().fold(0, |sum, (_, content)| sum.saturating_add(content.size))
+    }
+
+    /// The files that have to be read to know whether it is whole, and where they lie.
+    pub fn contents(&self) -> impl Iterator<Item = (&TreePath, &Content, PathBuf)> {
+        let directory = self.directory();
+        self.layer.files().map(move |(path, content)| (path, content, path.under(&directory)))
+    }
+
+    /// What is wrong besides the bytes of files: links and directories that are not as the index says,
+    /// things that it does not say.
+    pub fn misshapen(&self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        let directory = self.directory();
+        for (path, change) in &self.layer.changes {
+            let (Change::Set(entry) | Change::Replace(entry)) = change else { continue };
+            let host = path.under(&directory);
+            let wrong = match &entry.kind {
+                // What plain files cannot say is made when the layer is mounted.
+                _ if needs_materialising(entry) && !matches!(entry.kind, Kind::Directory) => None,
+                Kind::Directory => {
+                    (!host.symlink_metadata().is_ok_and(|meta| meta.is_dir())).then_some("is no directory")
+                }
+                Kind::Symlink(target) => {
+                    let found = fs::read_link(&host);
+                    let same = found.is_ok_and(|found| found.as_os_str().as_bytes() == &**target);
+                    (!same).then_some("is another link")
+                }
+                _ => None,
+            };
+            flaws.extend(wrong.map(|what| Flaw { path: Some(path.clone()), what }));
+        }
+        let mut pending = vec![TreePath::root()];
+        while let Some(above) = pending.pop() {
+            for entry in fs::read_dir(above.under(&directory)).into_iter().flatten().filter_map(Result::ok) {
+                let Ok(path) = above.join(entry.file_name().as_bytes()) else { continue };
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    pending.push(path);
+                } else if !matches!(self.layer.changes.get(&path), Some(Change::Set(_) | Change::Replace(_))) {
+                    flaws.push(Flaw { path: Some(path), what: "is not in the index" });
+                }
+            }
+        }
+        flaws
+    }
+}
+
+/// Whether a file holds what it should; `buffer` is where it is read to.
+pub(crate) fn flaw_of(host: &Path, content: &Content, buffer: &mut [u8]) -> Option<&'static str> {
+    match holds(host, content, buffer) {
+        Ok(true) => None,
+        Ok(false) => Some("has other bytes"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("is missing"),
+        Err(_) => Some("cannot be read"),
+    }
+}
+
+impl Flaw {
+    /// What is wrong with the bytes of one file, if anything is; `buffer` is where it is read to.
+    pub fn of_file(path: &TreePath, content: &Content, host: &Path, buffer: &mut [u8]) -> Option<Self> {
+        flaw_of(host, content, buffer).map(|what| Self { path: Some(path.clone()), what })
+    }
+}
+
+fn made(place: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(place.join("made")).ok()?.take(MADE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+impl Store {
+    /// Every layer, by id.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn list(&self) -> Result<Vec<Listed>, Error> {
+        let mut uses: BTreeMap<Blake3, (SystemTime, usize)> = BTreeMap::new();
+        let keys = self.root().join("keys");
+        for entry in fs::read_dir(&keys).at("list", &keys)? {
+            let path = entry.at("list", &keys)?.path();
+            let mut id = [0; 32];
+            // One that another process removes meanwhile is none.
+            let Ok(used) = fs::metadata(&path).and_then(|meta| meta.modified()) else { continue };
+            if File::open(&path).and_then(|mut file| file.read_exact(&mut id)).is_ok() {
+                let (last, count) = uses.entry(Blake3(id)).or_insert((used, 0));
+                *last = used.max(*last);
+                *count = count.saturating_add(1);
+            }
+        }
+        let ids = self.ids()?;
+        Ok(ids
+            .into_iter()
+            .map(|id| {
+                let known = uses.get(&id);
+                Listed { id, used: known.map(|(used, _)| *used), keys: known.map_or(0, |(_, count)| *count) }
+            })
+            .collect())
+    }
+
+    fn ids(&self) -> Result<BTreeSet<Blake3>, Error> {
+        let layers = self.root().join("layers");
+        let mut ids = BTreeSet::new();
+        for entry in fs::read_dir(&layers).at("list", &layers)? {
+            let name = entry.at("list", &layers)?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse::<Blake3>().ok()));
+        }
+        Ok(ids)
+    }
+
+    /// A layer without a look at its files; `None` when it is not there or its index is damaged.
+    ///
+    /// # Errors
+    /// I/O errors other than "not there".
+    pub fn peek(&self, id: &Blake3) -> Result<Option<StoredLayer>, Error> {
+        self.index(id)
+    }
+
+    /// The keys that a layer is the answer to.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn answers(&self, id: &Blake3) -> Result<Vec<Answer>, Error> {
+        let keys = self.root().join("keys");
+        let mut answers = Vec::new();
+        for entry in fs::read_dir(&keys).at("list", &keys)? {
+            let entry = entry.at("list", &keys)?;
+            let Some(key) = entry.file_name().to_str().and_then(|name| name.parse::<Key>().ok()) else { continue };
+            let mut own = [0; 32];
+            let Ok(mut file) = File::open(entry.path()) else { continue };
+            if file.read_exact(&mut own).is_err() || own != id.0 {
+                continue;
+            }
+            let mut note = Vec::new();
+            file.take(NOTE_BYTES_MAX).read_to_end(&mut note).at("read", entry.path())?;
+            answers.push(Answer { key, note });
+        }
+        answers.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(answers)
+    }
+
+    /// Takes a layer away, so that the next build that wants it makes it again.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn forget(&self, id: &Blake3) -> Result<(), Error> {
+        self.drop_layer(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entry, KeyBuilder, Layer, Meta, Time};
+
+    #[test]
+    fn every_way_of_damage_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), "test").unwrap();
+        let staging = store.stage().unwrap();
+        let files = staging.files().unwrap();
+        fs::write(files.join("file"), b"bytes").unwrap();
+        std::os::unix::fs::symlink("file", files.join("link")).unwrap();
+        fs::create_dir(files.join("directory")).unwrap();
+        let meta = Meta::root_owned(0o755, Time::default());
+        let path = |text: &str| TreePath::new(text).unwrap();
+        let layer = Layer::of([
+            (path("directory"), Entry::directory(meta.clone())),
+            (path("file"), Entry::file(Content::of(b"bytes"), meta)),
+            (path("link"), Entry::symlink(b"file", Time::default())),
+        ]);
+        let key = KeyBuilder::new("test", 1).finish();
+        let stored = store.publish(staging, layer, &key, b"note").unwrap();
+        stored.describe("a test");
+        stored.describe("another");
+        assert_eq!(stored.made().as_deref(), Some("a test"));
+        let listed = store.list().unwrap();
+        assert_eq!((listed.len(), listed[0].id, listed[0].keys), (1, stored.id, 1));
+        assert_eq!(store.answers(&stored.id).unwrap(), [Answer { key, note: b"note".to_vec() }]);
+        let flaws = || {
+            let mut found = stored.misshapen();
+            let files = stored.contents();
+            found.extend(files.filter_map(|(path, content, host)| Flaw::of_file(path, content, &host, &mut [0; 64])));
+            found.iter().map(|flaw| format!("{} {}", flaw.path.as_ref().unwrap(), flaw.what)).collect::<Vec<_>>()
+        };
+        assert_eq!(flaws(), [""; 0]);
+        let at = stored.directory();
+        fs::write(at.join("file"), b"bytez").unwrap();
+        fs::remove_file(at.join("link")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", at.join("link")).unwrap();
+        fs::remove_dir(at.join("directory")).unwrap();
+        fs::write(at.join("more"), b"").unwrap();
+        assert_eq!(
+            flaws(),
+            ["directory is no directory", "link is another link", "more is not in the index", "file has other bytes"]
+                .map(|text| format!("/{text}"))
+        );
+        fs::remove_file(at.join("file")).unwrap();
+        assert!(flaws().contains(&"/file is missing".to_owned()));
+        store.forget(&stored.id).unwrap();
+        assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_none());
+    }
+}

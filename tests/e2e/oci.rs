@@ -1,0 +1,270 @@
+//! Images for container engines: the same tree as every other output, in files and at registries.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::fidelity::odd;
+use crate::registry::{Registry, Setup};
+use crate::support::{User, have, must};
+use crate::wrong::case::Case;
+
+/// What layers have to carry: owners, special modes, devices, links, deletions, names that others use.
+const SCRIPT: &str = "#!/bin/sh
+set -e
+cd /var
+mkdir a a/b; echo x > a/file; ln a/file a/other; ln -s file a/link; mknod a/pipe p; mknod a/null c 1 3
+chown 5:6 a/file a/b; chown -h 7:8 a/link; chmod 4755 a/other; chmod 2770 a/b
+rm /usr/share/tiny-hello/data; rm -r /usr/share/odd; mkdir /usr/share/odd
+";
+
+fn spec(case: &Case, packages: &[&str], output: &str, more: &str) {
+    let text = format!(
+        "image: {{name: small, version: \"1.0\", description: a small one, base: {{os: tiny, version: 1}}}}\n\
+         output: {output}\ncustomizations:\n  packages: {{install: [{}]}}\n{more}",
+        packages.join(", ")
+    );
+    case.write("small.yml", &text);
+}
+
+/// Every path below a directory with what is said of it, and the digests of files. What only a disk has is
+/// left out.
+fn listing(root: &Path) -> Vec<String> {
+    let script = "find . -mindepth 1 ! -path ./etc/fstab -printf '%P|%y|%m|%U:%G|%T@|%l|%n\\n' | sort; \
+                  find . -type f ! -path ./etc/fstab -print0 | sort -z | xargs -0 sha256sum";
+    let text = must(Command::new("sh").args(["-c", script]).current_dir(root));
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        // The number of links of a directory is the file system's own; times have ten decimals.
+        let mut fields: Vec<&str> = line.split('|').collect();
+        if fields.get(1) == Some(&"d") {
+            fields.pop();
+        }
+        let mut line = fields.join("|");
+        let named = fields.first().filter(|_| fields.len() > 1);
+        for (name, value) in named.map(|path| attributes(&root.join(path))).unwrap_or_default() {
+            line.push_str(&format!(" {name}={value}"));
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// Extended attributes, values in hexadecimal.
+fn attributes(path: &Path) -> Vec<(String, String)> {
+    let mut names = vec![0; 64 << 10];
+    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
+    let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    let mut found: Vec<(String, String)> = names
+        .map(|name| {
+            let name = String::from_utf8_lossy(name).into_owned();
+            let mut value = vec![0; 64 << 10];
+            let length = rustix::fs::lgetxattr(path, name.as_str(), &mut value[..]).unwrap_or(0);
+            (name, hex::encode(&value[..length]))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[track_caller]
+fn assert_same(one: &Path, other: &Path) {
+    let (one, other) = (listing(one), listing(other));
+    let only = |a: &[String], b: &[String]| -> Vec<String> { a.iter().filter(|l| !b.contains(l)).cloned().collect() };
+    let (gone, new) = (only(&one, &other), only(&other, &one));
+    assert!(one.len() > 100 && gone.is_empty() && new.is_empty(), "{gone:#?}\n{new:#?}");
+}
+
+/// Unpacks an image of a layout directory.
+fn unpack(layout: &Path, name: &str, to: &Path) {
+    must(Command::new("umoci").args(["unpack", "--image", &format!("{}:{name}", layout.display())]).arg(to));
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+const TOOLS: [&str; 3] = ["skopeo", "umoci", "tar"];
+
+#[test]
+fn an_oci_image_is_the_tree_of_the_other_formats() {
+    if !have(&TOOLS) {
+        return;
+    }
+    let mut sums = Vec::new();
+    for user in [User::WithoutRange, User::WithRange] {
+        let Some(case) = Case::of(user, "oci") else { return };
+        let names = [&["tiny-hello"], &odd::names()[..]].concat();
+        spec(&case, &names, "{format: [oci, tar], oci: {layers: 12}}", "  scripts:\n    - path: ./change.sh\n");
+        fs::write(case.directory.join("change.sh"), SCRIPT).unwrap();
+        let yaml = fs::read_to_string(case.directory.join("small.yml")).unwrap();
+        fs::write(case.directory.join("small.yml"), yaml.replace("output:", "bootloader: none\noutput:")).unwrap();
+        case.build(&[]).with(0, &[]);
+        sums.push(case.sums());
+        if user != User::WithoutRange {
+            continue;
+        }
+        let output = case.directory.join("output");
+        let archive = format!("oci-archive:{}", output.join("small.oci.tar").display());
+        let inspected = json(&must(Command::new("skopeo").args(["inspect", &archive])));
+        assert_eq!(inspected["Labels"]["org.opencontainers.image.description"], "a small one");
+        assert_eq!((&inspected["Architecture"], &inspected["Os"]), (&"amd64".into(), &"linux".into()));
+        let config = json(&must(Command::new("skopeo").args(["inspect", "--config", &archive])));
+        let history = config["history"].as_array().unwrap();
+        let layers = config["rootfs"]["diff_ids"].as_array().unwrap().len();
+        assert!(layers <= 12 && layers > 3 && layers == history.len(), "{layers}");
+        assert_eq!(config["config"]["Cmd"], json("[\"/bin/bash\"]"));
+        let told: Vec<&str> = history.iter().map(|line| line["created_by"].as_str().unwrap()).collect();
+        assert!(told.iter().any(|line| line.contains("tiny-hello")), "{told:?}");
+        assert!(told.iter().any(|line| line.contains("change.sh")), "{told:?}");
+        // As engines see it, and as tar does.
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let copy = format!("oci:{}:test", at("image").display());
+        must(Command::new("skopeo").args(["copy", "--quiet", &archive, &copy]));
+        unpack(&at("image"), "test", &at("bundle"));
+        fs::create_dir(at("tar")).unwrap();
+        let options = ["--numeric-owner", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"];
+        must(Command::new("tar").arg("-xpf").arg(output.join("small.tar")).arg("-C").arg(at("tar")).args(options));
+        let rootfs = at("bundle").join("rootfs");
+        assert_same(&at("tar"), &rootfs);
+        // The comparison sees what is different.
+        fs::set_permissions(rootfs.join("var/a/other"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_ne!(listing(&at("tar")), listing(&rootfs));
+    }
+    assert_eq!(sums[0], sums[1]);
+}
+
+#[test]
+fn an_image_goes_to_a_registry_and_back() {
+    if !have(&TOOLS) || !have(&["docker-registry"]) {
+        return;
+    }
+    let Some(case) = Case::new("registry") else { return };
+    let registry = Registry::start(Setup::default());
+    let reference = format!("docker://{}/team/small:1.0", registry.host());
+    let rung = case.user.rung();
+    // Nothing starts a container image, so that is the default.
+    let script = "  scripts:\n    - path: ./change.sh\n";
+    spec(&case, &["tiny-hello"], "{format: oci}", script);
+    case.write("change.sh", "#!/bin/sh\ncat /usr/bin/bash > /var/filling; echo x >> /var/filling\n");
+    let words = ["--progress", "plain", "--rung", rung];
+    case.run(&[&["oci", "export", "small.yml", "image"], &words[..]].concat()).with(0, &["wrote", "image (sha256:"]);
+    case.run(&[&["oci", "export", "small.yml", "image"], &words[..]].concat())
+        .with(1, &["it exists already", "--force"]);
+    case.run(&[&["oci", "push", "small.yml", &reference], &words[..]].concat()).with(0, &["pushed"]);
+    case.run(&[&["oci", "push", "small.yml", &reference], &words[..]].concat()).with(0, &["sent 0 B of"]);
+    // The layout is the same image, to the bit.
+    case.run(&["oci", "push", "image", &reference]).with(0, &["sent 0 B of"]);
+    let digest = |layout: &str| {
+        let index = fs::read_to_string(case.directory.join(layout).join("index.json")).unwrap();
+        json(&index)["manifests"][0]["digest"].as_str().unwrap().to_owned()
+    };
+    let inspect = |more: &[&str]| {
+        let words = [&["inspect", "--tls-verify=false"], more, &[reference.as_str()]].concat();
+        json(&must(Command::new("skopeo").args(words)))
+    };
+    assert_eq!(inspect(&[])["Digest"], digest("image").as_str());
+
+    // A changed script is a changed layer.
+    case.write("change.sh", "#!/bin/sh\ncat /usr/bin/bash > /var/filling; echo y >> /var/filling\n");
+    let blobs = || -> BTreeMap<String, u64> {
+        let manifest = inspect(&["--raw"]);
+        let all = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+        all.map(|blob| (blob["digest"].as_str().unwrap().to_owned(), blob["size"].as_u64().unwrap())).collect()
+    };
+    let before = blobs();
+    case.run(&[&["oci", "push", "small.yml", &reference], &words[..]].concat()).with(0, &["pushed"]);
+    let sent: Vec<u64> = blobs().into_iter().filter(|(blob, _)| !before.contains_key(blob)).map(|(_, s)| s).collect();
+    let largest = sent.iter().max().unwrap();
+    assert!(sent.iter().sum::<u64>() * 10 <= largest * 11 && *largest > 100_000, "{sent:?}");
+
+    case.run(&["oci", "pull", &reference, "back"]).with(0, &["pulled"]);
+    case.run(&["oci", "pull", &reference, "back.tar"]).with(0, &["pulled"]);
+    assert_eq!(inspect(&[])["Digest"], digest("back").as_str());
+    case.run(&["oci", "export", "back.tar", "again"]).with(0, &["wrote"]);
+    assert_eq!(digest("again"), digest("back"));
+    case.run(&[
+        "oci",
+        "push",
+        "back.tar",
+        &format!("docker://{}/other/small", registry.host()),
+        "--mount-from",
+        "team/small",
+    ])
+    .with(0, &["sent 0 B"]);
+
+    // An SBOM is a referrer.
+    case.write("small.spdx.json", "{}\n");
+    case.run(&["oci", "push", "back", &reference, "--attach", "small.spdx.json"]).with(0, &["pushed"]);
+    let tag = digest("back").replace(':', "-");
+    let list = format!("docker://{}/team/small:{tag}", registry.host());
+    let referrers = json(&must(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &list])));
+    assert_eq!(referrers["manifests"][0]["artifactType"], "application/spdx+json");
+
+    // What is damaged at the registry is never taken.
+    let manifest = inspect(&["--raw"]);
+    let hex = manifest["layers"][0]["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+    let blob = registry.blob(&hex);
+    let mut bytes = fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    case.run(&["oci", "pull", &reference, "damaged"]).with(1, &["failed to pull", &hex]);
+    assert!(!case.directory.join("damaged").exists());
+    case.run(&["oci", "pull", &format!("docker://{}/no/such", registry.host()), "x"])
+        .with(1, &["there is no such image"]);
+    case.run(&["oci", "push", "back", "localhost/x"]).with(2, &["names no image of a registry"]);
+    case.run(&["oci", "push", "change.sh", &reference]).with(1, &["name a spec"]);
+    case.nothing_is_left();
+}
+
+#[test]
+fn credentials_and_authorities_are_the_ecosystems() {
+    if !have(&["docker-registry", "htpasswd", "openssl"]) {
+        return;
+    }
+    let Some(mut case) = Case::new("login") else { return };
+    let registry = Registry::start(Setup { login: Some(("me", "geheim")), tls: true });
+    let reference = format!("docker://{}/x:1", registry.host());
+    let authority = registry.authority().display().to_string();
+    spec(&case, &[], "{format: oci}", "");
+    let rung = case.user.rung();
+    case.run(&["oci", "export", "small.yml", "image", "--rung", rung]).with(0, &[]);
+    let push = ["oci", "push", "image", &reference];
+    case.run(&push).with(1, &["certificate"]);
+    let push = [&push[..], &["--ca-file", &authority]].concat();
+    case.run(&push).with(1, &["failed to push"]);
+    let file = |user: &str, password: &str| {
+        format!(
+            "{{\"auths\": {{\"{}\": {{\"username\": \"{user}\", \"password\": \"{password}\"}}}}}}",
+            registry.host()
+        )
+    };
+    case.write("wrong.json", &file("me", "falsch"));
+    case.run(&[&push[..], &["--auth-file", "wrong.json"]].concat()).with(1, &["failed to push"]);
+    case.write("docker/config.json", &file("me", "geheim"));
+    case.variables = vec![("DOCKER_CONFIG".into(), case.directory.join("docker").display().to_string())];
+    case.run(&push).with(0, &["pushed"]);
+    // podman's file wins, and a helper is a program of the path.
+    case.write("podman.json", &format!("{{\"credHelpers\": {{\"{}\": \"of-the-test\"}}}}", registry.host()));
+    let path = case.directory.join("bin").display().to_string();
+    case.write(
+        "bin/docker-credential-of-the-test",
+        "#!/bin/sh\nread server\n[ \"$1\" = get ] && echo \"{\\\"Username\\\": \\\"me\\\", \\\"Secret\\\": \\\"geheim\\\"}\"\n",
+    );
+    must(Command::new("chmod").arg("755").arg(case.directory.join("bin/docker-credential-of-the-test")));
+    case.variables = vec![
+        ("REGISTRY_AUTH_FILE".into(), case.directory.join("podman.json").display().to_string()),
+        ("PATH".into(), format!("{path}:{}", std::env::var("PATH").unwrap_or_default())),
+    ];
+    case.run(&push).with(0, &["pushed"]);
+    must(Command::new("rm").arg(case.directory.join("bin/docker-credential-of-the-test")));
+    let ended = case.run(&push);
+    ended.with(1, &["docker-credential-of-the-test"]);
+    assert!(!ended.text.contains("geheim"));
+}
