@@ -32,10 +32,18 @@ ln -s /proc/self/fd "$root/dev/fd"
 exec "$@"
 "#;
 
+/// What of the environment is told to a command inside: the caller's path, and what the tools are
+/// given.
+const KEPT: &[&str] = &["PATH", "HOME", "SOURCE_DATE_EPOCH", "LC_ALL", "TZ"];
+
 /// A command that will run inside a root.
 fn inside(distribution: &Distribution, root: &Path, program: &str) -> Command {
     let mut command = tool("unshare", distribution.home());
     command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", INSIDE, "sh"]).arg(root).arg(program);
+    // Scriptlets see what the caller's environment says (PYTHONDONTWRITEBYTECODE, for one).
+    for (name, _) in std::env::vars_os().filter(|(name, _)| !KEPT.iter().any(|kept| name == kept)) {
+        command.env_remove(name);
+    }
     // Without it systemctl would look for a running system.
     command.env("SYSTEMD_OFFLINE", "1");
     command
