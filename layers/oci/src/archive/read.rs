@@ -69,14 +69,20 @@ fn cut(error: io::Error) -> Result<(), Refusal> {
 
 /// What a member is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
 pub enum Form {
+    /// A regular file.
     File,
+    /// A directory.
     Directory,
+    /// A symbolic link.
     Symlink,
+    /// Another name of a file.
     HardLink,
+    /// A character device: major and minor number.
     CharDevice(u32, u32),
+    /// A block device: major and minor number.
     BlockDevice(u32, u32),
+    /// A named pipe.
     Fifo,
 }
 
