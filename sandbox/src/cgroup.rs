@@ -87,7 +87,17 @@ fn sweep(above: &Path) {
 
 /// Whether the kernel holds the number of processes in the group.
 pub(crate) fn holds_processes(group: &Path) -> bool {
-    fs::read_to_string(group.join("pids.max")).is_ok_and(|most| most.trim() != "max")
+    bounds(group, "pids.max")
+}
+
+/// Whether the kernel holds the bytes of memory of the group: its processes' own, and those in file
+/// systems in memory that they have written (cgroup-v2.rst, "Memory Ownership").
+pub(crate) fn holds_memory(group: &Path) -> bool {
+    bounds(group, "memory.max")
+}
+
+fn bounds(group: &Path, file: &str) -> bool {
+    fs::read_to_string(group.join(file)).is_ok_and(|most| most.trim() != "max")
 }
 
 /// Which bound the group has enforced, and how, if it has had to.
@@ -213,7 +223,10 @@ mod tests {
         let group = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| fs::write(group.path().join(name), text).unwrap();
         assert_eq!(enforced(group.path()), None);
+        assert!(!holds_processes(group.path()) && !holds_memory(group.path()));
         put("pids.max", "20\n");
+        put("memory.max", "max\n");
+        assert!(holds_processes(group.path()) && !holds_memory(group.path()));
         put("pids.events", "max 0\n");
         put("memory.events", "low 0\nhigh 0\nmax 17\noom 0\noom_kill 0\noom_group_kill 0\n");
         assert_eq!(enforced(group.path()), None);

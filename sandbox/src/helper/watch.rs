@@ -84,11 +84,13 @@ impl Watch {
         self.check_group(index)?;
         let (processes, memory) = if self.bare { usage_below(pid) } else { usage(pid) };
         // Where the kernel holds that bound, it counts better than somebody who reads one name after the other.
-        let held = self.group.as_deref().is_some_and(crate::cgroup::holds_processes);
-        if self.limits.processes > 0 && processes > self.limits.processes && !held {
+        // A sum of what was there at different moments can exceed what the group ever had.
+        let holds = |bound: fn(&Path) -> bool| self.group.as_deref().is_some_and(bound);
+        if self.limits.processes > 0 && processes > self.limits.processes && !holds(crate::cgroup::holds_processes) {
             return Err(limit(index, "processes", format!("{} allowed", self.limits.processes)));
         }
-        if self.limits.memory > 0 && memory > self.limits.memory {
+        let memory_watched = self.limits.memory > 0 && !holds(crate::cgroup::holds_memory);
+        if memory_watched && memory > self.limits.memory {
             let detail = format!("{} bytes allowed, {memory} in use", self.limits.memory);
             return Err(limit(index, "memory", detail));
         }
@@ -111,7 +113,7 @@ impl Watch {
                 return Err(limit(index, "free space", detail));
             }
         }
-        if now >= self.next_upper && (self.limits.upper_bytes > 0 || self.limits.memory > 0) {
+        if now >= self.next_upper && (self.limits.upper_bytes > 0 || memory_watched) {
             let hidden = measure::hidden(&self.payload(pid));
             let used = measure::bytes_below(&self.upper).saturating_sub(self.given).saturating_add(hidden.unnamed);
             let memory = memory.saturating_add(hidden.memory);
@@ -121,7 +123,7 @@ impl Watch {
                 let detail = format!("{} bytes allowed, {used} written", self.limits.upper_bytes);
                 return Err(limit(index, "bytes written", detail));
             }
-            if self.limits.memory > 0 && memory > self.limits.memory {
+            if memory_watched && memory > self.limits.memory {
                 let detail = format!("{} bytes allowed, {memory} in use", self.limits.memory);
                 return Err(limit(index, "memory", detail));
             }
