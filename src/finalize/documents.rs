@@ -33,7 +33,11 @@ pub fn publish(
 ) -> Result<(Vec<Artifact>, Named), Error> {
     let mut artifacts = Vec::new();
     let mut ready = Vec::new();
-    let digests: Result<Vec<_>, Error> = images.par_iter().map(|(_, pending)| digest(pending, cx)).collect();
+    let digests = images.par_iter().map(|(_, pending)| {
+        // The disk works meanwhile. What goes wrong there is told when the file gets its name.
+        rayon::join(|| digest(pending, cx), || drop(pending.file().sync_data())).0
+    });
+    let digests: Result<Vec<_>, Error> = digests.collect();
     for ((kind, pending), (sha256, size)) in images.into_iter().zip(digests?) {
         artifacts.push(Artifact { path: pending.path().to_path_buf(), kind: kind.into(), sha256, size });
         ready.push(pending);

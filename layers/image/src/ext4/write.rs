@@ -1,5 +1,6 @@
 //! The bytes of a plan, in the order they lie.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -21,6 +22,10 @@ const CHUNK: usize = 1 << 20;
 /// Host files from this size on, in bytes, are offered to the sink whole, which can share their
 /// blocks; below it, a copy into the buffer is cheaper than the calls.
 const WHOLE_FILE: u64 = 256 << 10;
+/// Files that are opened before their turn, so that the kernel reads them meanwhile.
+const FILES_AHEAD: usize = 64;
+/// Bytes that these have at most, but for the last one.
+const BYTES_AHEAD: u64 = 16 << 20;
 
 /// Collects what lies side by side into large writes.
 struct Collector<'s> {
@@ -85,10 +90,21 @@ struct Reading {
     origin: Origin,
 }
 
+/// Host files that were opened before their turn, in order: on a cold cache most of the time would
+/// be spent in waiting for one small file after the other.
+#[derive(Default)]
+struct Opened {
+    files: VecDeque<(u32, u64, fs::File)>,
+    bytes: u64,
+    /// The first piece that has not been looked at.
+    next: usize,
+}
+
 struct Writing<'p, 's> {
     plan: &'p Plan,
     contents: &'p dyn Contents,
     out: Collector<'s>,
+    opened: Opened,
     reading: Option<Reading>,
 }
 
@@ -105,8 +121,9 @@ impl Source for Plan {
             start: 0,
             block: u64::from(self.geometry.block_size),
         };
-        let mut writing = Writing { plan: self, contents, out, reading: None };
+        let mut writing = Writing { plan: self, contents, out, opened: Opened::default(), reading: None };
         for piece in &self.pieces {
+            writing.look_ahead()?;
             writing.give(piece)?;
         }
         writing.out.flush()
@@ -114,6 +131,23 @@ impl Source for Plan {
 }
 
 impl Writing<'_, '_> {
+    /// Opens the files of the next pieces and has the kernel read them.
+    fn look_ahead(&mut self) -> Result<(), Error> {
+        while self.opened.files.len() < FILES_AHEAD && self.opened.bytes < BYTES_AHEAD {
+            let Some(piece) = self.plan.pieces.get(self.opened.next) else { break };
+            self.opened.next += 1;
+            let What::File { file, from: 0, .. } = piece.what else { continue };
+            let Some(planned) = self.plan.files.get(file as usize) else { continue };
+            let Some(host) = self.host_file(file, &planned.content)? else { continue };
+            let size = planned.content.size;
+            // Only ever advice.
+            let _ = rustix::fs::fadvise(&host, 0, std::num::NonZeroU64::new(size), rustix::fs::Advice::WillNeed);
+            self.opened.bytes += size;
+            self.opened.files.push_back((file, size, host));
+        }
+        Ok(())
+    }
+
     fn give(&mut self, piece: &Piece) -> Result<(), Error> {
         let plan = self.plan;
         let block = plan.geometry.block_size as usize;
@@ -215,10 +249,20 @@ impl Writing<'_, '_> {
         Ok(())
     }
 
-    fn open(&self, file: u32, content: &Content) -> Result<Origin, Error> {
-        let Some(host) = self.contents.host_file(content)? else {
-            return Ok(Origin::Stream(self.contents.open(content)?));
-        };
+    fn open(&mut self, file: u32, content: &Content) -> Result<Origin, Error> {
+        if let Some((_, size, host)) = self.opened.files.pop_front_if(|(ahead, ..)| *ahead == file) {
+            self.opened.bytes -= size;
+            return Ok(Origin::Host(host));
+        }
+        match self.host_file(file, content)? {
+            Some(host) => Ok(Origin::Host(host)),
+            None => Ok(Origin::Stream(self.contents.open(content)?)),
+        }
+    }
+
+    /// The host file of a content, if there is one.
+    fn host_file(&self, file: u32, content: &Content) -> Result<Option<fs::File>, Error> {
+        let Some(host) = self.contents.host_file(content)? else { return Ok(None) };
         let length = host.metadata().map_err(|source| self.plan.content_error(file, source))?.len();
         if length != content.size {
             let problem = if length > content.size {
@@ -231,7 +275,7 @@ impl Writing<'_, '_> {
             };
             return Err(self.plan.content_error(file, problem));
         }
-        Ok(Origin::Host(host))
+        Ok(Some(host))
     }
 }
 
