@@ -97,6 +97,10 @@ fn expire(directory: &Path, config: &Config) -> Result<u64, Error> {
             continue;
         }
         fs::remove_file(&path).map_err(|source| Error::io(Kind::Other, "remove", &path, source))?;
+        if let (Some(parent), Some(name)) = (directory.parent(), path.file_name()) {
+            // A note without its package costs some bytes and harms nobody.
+            let _ = fs::remove_file(parent.join("checked").join(name));
+        }
         total = total.saturating_sub(size);
         freed = freed.saturating_add(size);
     }

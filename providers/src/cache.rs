@@ -5,12 +5,13 @@
 //! ```text
 //! packages/sha256/HEX   packages, by the digest that the signed index states
 //! packages/partial/HEX  downloads under way or interrupted
+//! packages/checked/HEX  what follows from the bytes of the package of this digest
 //! indexes/sha256/HEX    indexes, by the digest that the signed release states
 //! indexes/sha512/HEX    the same, where the release states a SHA-512
 //! releases/NAME         per suite: the last release accepted, for offline use and against rollback
 //! ```
 //!
-//! Nothing found here is believed: a hit is hashed, or its signature checked, before it is used.
+//! No bytes found here are believed: a hit is hashed, or its signature checked, before it is used.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -24,6 +25,9 @@ use crate::error::FileError;
 /// Bytes read at once when hashing a file: large enough that the calls cost nothing, small enough
 /// to stay in the processor's cache.
 const HASH_BLOCK: usize = 256 * 1024;
+
+/// Longest note of a package that is read, in bytes.
+const NOTE_MAX: u64 = 4096;
 
 /// The top of the cache.
 #[derive(Debug, Clone)]
@@ -50,6 +54,24 @@ impl CacheDir {
     /// Where a package of this digest is kept, whether it is there or not.
     pub fn package(&self, digest: &Sha256) -> PathBuf {
         self.packages().join(digest.to_hex())
+    }
+
+    /// What was noted of the package of this digest, if anything was.
+    pub fn checked(&self, digest: &Sha256) -> Option<String> {
+        let note = read_bounded(&self.note(digest), NOTE_MAX).ok()??;
+        String::from_utf8(note).ok()
+    }
+
+    /// Notes what follows from the bytes of the package of this digest, at most 4 KiB.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn note_checked(&self, digest: &Sha256, note: &str) -> Result<(), FileError> {
+        publish(&self.note(digest), note.as_bytes())
+    }
+
+    fn note(&self, digest: &Sha256) -> PathBuf {
+        self.root.join("packages/checked").join(digest.to_hex())
     }
 
     /// Where downloads grow.

@@ -15,7 +15,7 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Packet, PacketHeader, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::ser::Serialize as _;
 use pgp::types::{KeyDetails as _, Password, SigningKey as _, Tag, Timestamp};
-use providers::rpm::file::{Error, Grounds};
+use providers::rpm::file::{Error, Grounds, PayloadDigests};
 use providers::rpm::{Unverified, Verified, extract, verify};
 use providers::trust::{self, Keyring, UnixTime, Unusable};
 use providers::unpack::Aliases;
@@ -139,6 +139,40 @@ fn a_signed_package_is_verified_and_extracted() {
     let payload = extract(&package, scratch.path(), &Aliases::merged_usr()).unwrap();
     assert_eq!(payload.entries.len(), 3);
     assert!(supply.rpm_agrees(&supply.signed, &supply.rsa));
+}
+
+#[test]
+fn what_is_known_of_a_payload_spares_reading_it_and_nothing_else() {
+    let Some(supply) = supply() else { return };
+    let keyring = supply.keyring(&[&supply.rsa]);
+    let known = verify(&supply.signed, &keyring, now()).unwrap().payload_digests();
+    assert_eq!(PayloadDigests::read(&known.write()), Some(known));
+    for broken in ["", "payload 1", "payload 2 00 covered\n", &known.write().replace("covered", "maybe")] {
+        assert_eq!(PayloadDigests::read(broken), None, "{broken}");
+    }
+    let judged = |package: &Path, keyring: &Keyring| {
+        let opened = Unverified::open(package).unwrap();
+        opened.verify_known(keyring, now(), Some(known))
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    extract(&judged(&supply.signed, &keyring).unwrap(), scratch.path(), &Aliases::merged_usr()).unwrap();
+    // Keys are judged as ever.
+    let error = judged(&supply.signed, &supply.keyring(&[&supply.other])).unwrap_err();
+    assert!(matches!(error, Error::Untrusted { .. }), "{error}");
+    // What was not read is found out when it is unpacked.
+    let mut altered = Parts::of(&supply.signed);
+    let middle = altered.payload.len() / 2;
+    altered.payload[middle] ^= 1;
+    let altered = altered.write(scratch.path());
+    let error = verify(&altered, &keyring, now()).unwrap_err();
+    assert!(matches!(error, Error::Altered { .. }), "{error}");
+    let tree = tempfile::tempdir().unwrap();
+    extract(&judged(&altered, &keyring).unwrap(), tree.path(), &Aliases::merged_usr()).unwrap_err();
+    // A note about another payload than the one that is signed says nothing.
+    let other = PayloadDigests { sha256: Sha256::of(b"other"), ..known };
+    let opened = Unverified::open(&altered).unwrap();
+    let error = opened.verify_known(&keyring, now(), Some(other)).unwrap_err();
+    assert!(matches!(error, Error::Altered { .. }), "{error}");
 }
 
 #[test]

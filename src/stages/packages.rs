@@ -117,7 +117,7 @@ fn verify_all(set: &PackageSet, cx: &Context) -> Result<(), Error> {
     let headers = packages.into_par_iter().map(|(package, file)| {
         cx.check()?;
         // The files do not stay open: there may be more of them than a process may have.
-        verify(package, file, set.keys.get(&package.repository), cx.now).map(|verified| verified.header().clone())
+        verify(package, file, set.keys.get(&package.repository), cx).map(|verified| verified.header().clone())
     });
     let headers: Vec<Header> = headers.collect::<Result<_, Error>>()?;
     check(&headers).map_err(|error| {

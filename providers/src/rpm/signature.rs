@@ -9,7 +9,7 @@ use std::path::Path;
 
 use layers::Sha256;
 
-use super::file::{Error, Grounds, Unverified, Verified};
+use super::file::{Error, Grounds, PayloadDigests, Unverified, Verified};
 use super::header::tag;
 use crate::trust::{self, Fingerprint, Keyring, UnixTime};
 
@@ -37,6 +37,21 @@ impl Unverified {
     /// for signatures that are wrong, by others, expired, revoked or weak, or do not cover the
     /// payload.
     pub fn verify(self, keyring: &Keyring, now: UnixTime) -> Result<Verified, Error> {
+        self.verify_known(keyring, now, None)
+    }
+
+    /// As [`Unverified::verify`], of a file whose payload's digests were checked before, and whose own
+    /// digest is the same as then: the payload is not read again, unless a signature is over it.
+    /// Signatures are judged as ever, and unpacking holds the payload to `known`.
+    ///
+    /// # Errors
+    /// As [`Unverified::verify`].
+    pub fn verify_known(
+        self,
+        keyring: &Keyring,
+        now: UnixTime,
+        known: Option<PayloadDigests>,
+    ) -> Result<Verified, Error> {
         self.check_header_digests()?;
         let of_header = self.header_signatures()?;
         let of_both = self.whole_signatures();
@@ -44,7 +59,8 @@ impl Unverified {
             return Err(Error::Unsigned { path: self.path().into() });
         }
         let signers = self.judge(&of_header, &of_both, keyring, now)?;
-        let payload = self.check_payload_digests()?;
+        let known = known.filter(|known| self.states(known));
+        let payload = known.map_or_else(|| self.check_payload_digests(), Ok)?;
         let (Signers { header, whole }, covered) = (signers, payload.covered);
         let mut counted = whole;
         if covered {
@@ -55,7 +71,7 @@ impl Unverified {
         }
         counted.sort();
         counted.dedup();
-        Ok(self.verified(Grounds::Signed(counted), payload.sha256))
+        Ok(self.verified(Grounds::Signed(counted), payload))
     }
 
     /// Takes the package because it has the digest that trusted metadata gave: for repositories whose
@@ -69,7 +85,7 @@ impl Unverified {
         }
         self.check_header_digests()?;
         let payload = self.check_payload_digests()?;
-        Ok(self.verified(Grounds::Digest(expected), payload.sha256))
+        Ok(self.verified(Grounds::Digest(expected), payload))
     }
 
     /// The signatures of the header alone.

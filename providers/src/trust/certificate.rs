@@ -7,6 +7,7 @@ use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails as _, Tag};
 
+use super::arithmetic::Remembering;
 use super::policy::{created, end, hash_strength, in_force, key_strength, understood};
 use super::{Fingerprint, UnixTime, Unusable};
 
@@ -40,8 +41,8 @@ impl Certificate {
     /// The self-signature that is in force for the primary key, which must be neither revoked nor
     /// expired.
     fn valid_primary(&self, now: UnixTime) -> Result<&Signature, Unusable> {
-        let primary = &self.key.primary_key;
-        key_strength(primary)?;
+        let primary = &Remembering(&self.key.primary_key);
+        key_strength(&self.key.primary_key)?;
         let details = &self.key.details;
         // A revocation counts whatever its hash and date: in doubt, against the key.
         if details.revocation_signatures.iter().any(|revocation| revocation.verify_key(primary).is_ok()) {
@@ -97,7 +98,7 @@ impl Certificate {
     fn subkey_may_sign(&self, subkey: &SignedPublicSubKey, now: UnixTime) -> Result<(), Unusable> {
         self.valid_primary(now)?;
         key_strength(&subkey.key)?;
-        let primary = &self.key.primary_key;
+        let primary = &Remembering(&self.key.primary_key);
         let proven = |signature: &Signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok();
         let of_type = |signature: &Signature, wanted| signature.typ() == Some(wanted);
         if subkey.signatures.iter().any(|s| of_type(s, SignatureType::SubkeyRevocation) && proven(s)) {
@@ -117,7 +118,7 @@ impl Certificate {
         // The subkey must agree, or anyone could adopt another's signing key (RFC 9580, 5.2.1.9).
         let back = binding.embedded_signature().ok_or(Unusable::NotForSigning)?;
         hash_strength(back)?;
-        if back.verify_primary_key_binding(&subkey.key, primary).is_err() {
+        if back.verify_primary_key_binding(&Remembering(&subkey.key), primary).is_err() {
             return Err(Unusable::NotForSigning);
         }
         Ok(())
@@ -147,8 +148,8 @@ impl Candidate<'_> {
     /// Whether the signature over `data` is by this key, as far as arithmetic goes.
     pub(super) fn made(&self, signature: &Signature, data: impl Read) -> bool {
         match self {
-            Self::Primary(certificate) => signature.verify(&certificate.key.primary_key, data).is_ok(),
-            Self::Subkey(_, subkey) => signature.verify(&subkey.key, data).is_ok(),
+            Self::Primary(certificate) => signature.verify(&Remembering(&certificate.key.primary_key), data).is_ok(),
+            Self::Subkey(_, subkey) => signature.verify(&Remembering(&subkey.key), data).is_ok(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! The `pgp` crate reads packets and does the arithmetic; what counts as a good signature is
 //! decided here. OpenPGP is RFC 9580.
 
+mod arithmetic;
 mod certificate;
 mod keyring;
 mod packets;

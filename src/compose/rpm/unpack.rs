@@ -70,7 +70,7 @@ pub fn unpack_one(
         let files = Payload::stated(&header, file, aliases).to(&what)?;
         return Ok(Unpacked { package: package.clone(), layer, note, header, signature, files });
     }
-    let verified = verify(package, file, keys, cx.now)?;
+    let verified = verify(package, file, keys, cx)?;
     let staging = cx.store.stage().to("make a work directory")?;
     let files = staging.files().to("stage a layer")?;
     let payload = extract(&verified, &files, aliases).to(&what)?;

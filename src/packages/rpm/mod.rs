@@ -8,6 +8,7 @@ use std::path::Path;
 use providers::cache::CacheDir;
 use providers::distro::Distro;
 use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
+use providers::rpm::file::PayloadDigests;
 use providers::rpm::metadata::WantedFiles;
 use providers::rpm::order::{Item, order};
 use providers::rpm::repository::{self, Update, open_all};
@@ -242,11 +243,12 @@ fn version(evr: &Evr) -> String {
 }
 
 /// Verifies a package's file: by its signature where the repository's packages are signed, by the
-/// lock's digest otherwise. It has to be the package that the lock means.
+/// lock's digest otherwise. It has to be the package that the lock means, and the file to have the
+/// lock's digest: its payload is not hashed again if that was noted beside it.
 ///
 /// # Errors
 /// A file that was altered, that nobody of the keyring signed, or that is another package.
-pub fn verify(package: &LockedPackage, file: &Path, keys: Option<&Keyring>, now: i64) -> Result<Verified, Error> {
+pub fn verify(package: &LockedPackage, file: &Path, keys: Option<&Keyring>, cx: &Context) -> Result<Verified, Error> {
     let LockedPackage { name, version: evr, architecture, .. } = package;
     let refused = |error: providers::rpm::file::Error| {
         let hint = error.hint();
@@ -258,7 +260,17 @@ pub fn verify(package: &LockedPackage, file: &Path, keys: Option<&Keyring>, now:
     };
     let opened = Unverified::open(file).map_err(refused)?;
     let verified = match keys {
-        Some(keys) => opened.verify(keys, UnixTime(now)),
+        Some(keys) => {
+            let cache = CacheDir::new(&cx.cache_directory);
+            let known = cache.checked(&package.sha256).and_then(|note| PayloadDigests::read(&note));
+            let verified = opened.verify_known(keys, UnixTime(cx.now), known);
+            if let (Ok(verified), None) = (&verified, known)
+                && let Err(error) = cache.note_checked(&package.sha256, &verified.payload_digests().write())
+            {
+                tracing::debug!(%error, "what was checked of a package is not kept");
+            }
+            verified
+        }
         None => opened.accept(package.sha256),
     }
     .map_err(refused)?;

@@ -17,13 +17,37 @@ struct Wanted {
     hasher: Box<dyn DynDigest + Send>,
 }
 
-/// What became known of a payload.
-pub(in crate::rpm) struct PayloadDigests {
+/// What became known of the payload of a file whose every digest is right. It follows from the
+/// file's bytes alone, so it may be kept for as long as the file is known by its digest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PayloadDigests {
     /// Its SHA-256.
     pub sha256: Sha256,
     /// Whether the header states a strong digest of it, so that whoever signs the header signs the
     /// payload.
     pub covered: bool,
+}
+
+/// What a note of [`PayloadDigests`] begins with; another number whenever more is checked.
+const NOTE: &str = "payload 1";
+
+impl PayloadDigests {
+    /// One line of text.
+    pub fn write(&self) -> String {
+        format!("{NOTE} {} {}\n", self.sha256.to_hex(), if self.covered { "covered" } else { "bare" })
+    }
+
+    /// Reads what [`PayloadDigests::write`] wrote; `None` for anything else.
+    pub fn read(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(NOTE)?.strip_prefix(' ')?.strip_suffix('\n')?;
+        let (digest, covered) = rest.split_once(' ')?;
+        let covered = match covered {
+            "covered" => true,
+            "bare" => false,
+            _ => return None,
+        };
+        Some(Self { sha256: digest.parse().ok()?, covered })
+    }
 }
 
 impl Wanted {
@@ -134,6 +158,13 @@ impl Unverified {
             result.map_err(|reason| self.failure().altered(reason))?;
         }
         Ok(PayloadDigests { sha256, covered })
+    }
+
+    /// Whether the header states this digest of its payload, or none of its kind.
+    pub(in crate::rpm) fn states(&self, payload: &PayloadDigests) -> bool {
+        let usual = self.header.u32(tag::PAYLOADSHA256ALGO).is_none_or(|number| number == 8);
+        let stated = self.header.string(tag::PAYLOADSHA256).filter(|_| usual);
+        stated.is_none_or(|stated| stated.eq_ignore_ascii_case(&payload.sha256.to_hex()))
     }
 
     /// SHA-256 of the whole file.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use layers::Sha256;
 
+pub use digests::PayloadDigests;
 pub(in crate::rpm) use digests::algorithm;
 pub use error::Error;
 pub(in crate::rpm) use error::Failure;
@@ -58,8 +59,8 @@ pub enum Grounds {
 pub struct Verified {
     package: Unverified,
     grounds: Grounds,
-    /// Digest of the payload as it was when it was verified.
-    payload: Sha256,
+    /// Of the payload as it was when it was verified.
+    payload: PayloadDigests,
 }
 
 impl Unverified {
@@ -160,7 +161,7 @@ impl Unverified {
         Part { file: &self.file, at: start, end: self.length }
     }
 
-    pub(in crate::rpm) fn verified(self, grounds: Grounds, payload: Sha256) -> Verified {
+    pub(in crate::rpm) fn verified(self, grounds: Grounds, payload: PayloadDigests) -> Verified {
         Verified { package: self, grounds, payload }
     }
 }
@@ -193,7 +194,12 @@ impl Verified {
 
     /// The payload, and the SHA-256 that it had when it was verified.
     pub(in crate::rpm) fn payload(&self) -> (Part<'_>, Sha256) {
-        (self.package.part(self.package.payload_start), self.payload)
+        (self.package.part(self.package.payload_start), self.payload.sha256)
+    }
+
+    /// What its verification found out of its payload, for [`Unverified::verify_known`].
+    pub fn payload_digests(&self) -> PayloadDigests {
+        self.payload
     }
 }
 
