@@ -123,6 +123,8 @@ fn image_key(spec: &ResolvedSpec, lock: &Lock, cx: &Context) -> Result<Key, Erro
         // A provider's data may be the user's own file.
         .field("provider", serde_json::to_vec(&cx.distro(spec)?).to("write the provider's facts")?)
         .field("lock", lock.write().to("write the lock")?)
+        // An image of packages that are not trusted any more is not given out again.
+        .list("keyrings", cx.sources.get().into_iter().flatten().filter_map(|source| source.keyring))
         .field("epoch", cx.epoch().to_le_bytes())
         .finish())
 }

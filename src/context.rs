@@ -116,6 +116,12 @@ pub struct SourceRecord {
     pub url: String,
     /// The mirrors that are asked first, without credentials.
     pub mirrors: Vec<String>,
+    /// The keys that sign its packages, where they are signed: their fingerprints.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// All that is known of these keys, as a digest: revoked ones have the same fingerprints.
+    #[serde(skip)]
+    pub keyring: Option<layers::Sha256>,
 }
 
 /// One step, for the report.

@@ -90,10 +90,15 @@ impl Sources {
 
     /// What the build report says of them.
     pub fn records(&self) -> Vec<SourceRecord> {
-        let record = |source: &Source<'_>| SourceRecord {
-            repository: source.id.to_string(),
-            url: source.url.without_credentials(),
-            mirrors: source.mirrors.iter().map(|mirror| mirror.without_credentials()).collect(),
+        let record = |source: &Source<'_>| {
+            let keys = self.package_keys(source.id);
+            SourceRecord {
+                repository: source.id.to_string(),
+                url: source.url.without_credentials(),
+                mirrors: source.mirrors.iter().map(|mirror| mirror.without_credentials()).collect(),
+                keys: keys.into_iter().flat_map(Keyring::fingerprints).map(ToString::to_string).collect(),
+                keyring: keys.map(Keyring::digest),
+            }
         };
         self.each().iter().map(record).collect()
     }

@@ -94,4 +94,4 @@ for rung in $rungs; do
     printf '| %s | %s | %s | %s |\n' "$rung" "$name" "$m" "$(echo "$m $base" | awk '{printf "%.3f", $1/$2}')"
   done
 done
-cd / && rm -rf "$place"
+[ -n "${KEEP:-}" ] || { cd / && rm -rf "$place"; }

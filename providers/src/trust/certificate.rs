@@ -5,6 +5,7 @@ use std::io::Read;
 
 use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{Signature, SignatureType, SubpacketData};
+use pgp::ser::Serialize as _;
 use pgp::types::{KeyDetails as _, Tag};
 
 use super::arithmetic::Remembering;
@@ -30,6 +31,10 @@ impl Certificate {
 
     pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.key.primary_key)
+    }
+
+    pub(super) fn to_bytes(&self) -> pgp::errors::Result<Vec<u8>> {
+        self.key.to_bytes()
     }
 
     /// The primary key and the subkeys.

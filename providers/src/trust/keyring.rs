@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use layers::Sha256;
 use pgp::armor::BlockType;
 use pgp::composed::{Deserializable as _, SignedPublicKey};
 
@@ -96,6 +97,15 @@ impl Keyring {
         }
         self.certificates.retain(|fingerprint, _| wanted.contains(fingerprint.as_str()));
         Ok(self)
+    }
+
+    /// Digest of all that the keyring says: keys, owners, self-signatures, revocations. The same
+    /// whatever order the certificates were read in.
+    pub fn digest(&self) -> Sha256 {
+        // Certificates were parsed from bytes: they can be written again.
+        let written = |certificate: &Certificate| certificate.to_bytes().unwrap_or_default();
+        let bytes: Vec<u8> = self.certificates.values().flat_map(written).collect();
+        Sha256::of(&bytes)
     }
 
     /// Fingerprints of the primary keys, sorted.
