@@ -231,6 +231,41 @@ fn older_states_are_refused_where_the_newer_was_signed() {
 }
 
 #[test]
+fn a_mirror_that_lags_or_lies_is_passed_over() {
+    if !tools() {
+        return;
+    }
+    let archive = RpmArchive::new();
+    let stale = archive.serve();
+    archive.release(MADE + 600, &[]);
+    let fresh = archive.serve();
+    let mut repository = archive.repository(&fresh.url());
+    online(&archive, &repository).unwrap();
+    let mut only = |server: &crate::server::Server, more: Option<&crate::server::Server>| {
+        let urls = std::iter::once(server).chain(more);
+        repository.mirrors = urls.map(|server| providers::fetch::BaseUrl::parse(&server.url()).unwrap()).collect();
+        online(&archive, &repository)
+    };
+    assert!(matches!(only(&stale, None), Err(Error::Rollback { .. })));
+    let from = only(&stale, Some(&fresh)).unwrap().repomd.from.unwrap();
+    assert!(from.starts_with(&fresh.url()), "{from}");
+    // One without the signature, and one with another's.
+    let signature = std::fs::read(archive.repodata("repomd.xml.asc")).unwrap();
+    std::fs::remove_file(archive.repodata("repomd.xml.asc")).unwrap();
+    let bare = archive.serve();
+    assert!(matches!(only(&bare, None), Err(Error::NotSigned { .. })));
+    only(&bare, Some(&fresh)).unwrap();
+    std::fs::write(archive.repodata("repomd.xml.asc"), &signature).unwrap();
+    archive.edit("</repomd>", "<!-- other --></repomd>");
+    std::fs::write(archive.repodata("repomd.xml.asc"), signature).unwrap();
+    let forged = archive.serve();
+    assert!(matches!(only(&forged, None), Err(Error::Untrusted { .. })));
+    only(&forged, Some(&fresh)).unwrap();
+    // All of them: what is worst is told.
+    assert!(matches!(only(&bare, Some(&forged)), Err(Error::NotSigned { .. })));
+}
+
+#[test]
 fn a_failing_repository_is_never_left_out() {
     if !tools() {
         return;

@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use super::Error;
 use crate::cache::{self, CacheDir};
 use crate::error::FileError;
-use crate::fetch::{BaseUrl, Fetcher, FileRequest};
+use crate::fetch::{self, BaseUrl, Fetcher, FileRequest};
 use crate::repository::compressed::Form;
 use crate::repository::{RepositoryId, remove};
 use crate::rpm::metadata::{self, Checksum, Entry, Repomd};
@@ -153,12 +153,16 @@ impl Documents {
                 }
                 let what = format!("{} {}", self.repository, kind.name());
                 for source in &self.sources {
-                    let found = fetcher.document(&what, std::slice::from_ref(source), &entry.location, size);
-                    if let Ok(Some((bytes, _))) = found
-                        && good(&bytes)
-                    {
-                        cache::publish(&path, &bytes)?;
-                        return Ok(path);
+                    match fetcher.document(&what, std::slice::from_ref(source), &entry.location, size) {
+                        Ok(Some((bytes, _))) if good(&bytes) => {
+                            cache::publish(&path, &bytes)?;
+                            return Ok(path);
+                        }
+                        Ok(_) => {}
+                        Err(error @ fetch::Error::Exhausted { .. }) => {
+                            tracing::warn!(repository = %self.repository, %source, %error, "a mirror is passed over");
+                        }
+                        Err(error) => return Err(fail(error)),
                     }
                 }
                 Err(self.broken(entry, "no mirror has it with the SHA-512 that repomd.xml states".into()))

@@ -25,6 +25,15 @@ pub(super) struct Obtained {
     pub(super) sources: Vec<BaseUrl>,
 }
 
+/// A repomd.xml that is believed.
+pub(super) struct Genuine {
+    pub(super) obtained: Obtained,
+    pub(super) repomd: Repomd,
+    /// The keys that vouch for it; none where none are asked for.
+    pub(super) signers: Vec<Fingerprint>,
+    pub(super) date: UnixTime,
+}
+
 /// One repository, and what was seen of it.
 pub(super) struct Place<'a> {
     pub(super) repository: &'a Repository,
@@ -39,71 +48,80 @@ impl<'a> Place<'a> {
         Ok(Self { repository, keys, memory })
     }
 
-    /// repomd.xml as it is: from the mirrors, or, when the network is not allowed, from memory.
-    pub(super) fn obtain(&self, fetcher: &Fetcher) -> Result<Obtained, Error> {
+    /// repomd.xml as it is, verified and current: of the first mirror that has such a one, or, when the
+    /// network is not allowed, from memory.
+    pub(super) fn open(&self, fetcher: &Fetcher, cache: &CacheDir, now: UnixTime) -> Result<Genuine, Error> {
         let mirrors = mirrors::find(self.repository, fetcher)?;
         if fetcher.is_offline()
             && !mirrors.urls.iter().any(BaseUrl::is_local)
             && let Some(kept) = &self.memory
         {
             let signature = kept.signature.as_deref().and_then(|digits| hex::decode(digits).ok());
-            return Ok(Obtained { repomd: kept.repomd.clone(), signature, from: None, sources: mirrors.urls });
+            let obtained = Obtained { repomd: kept.repomd.clone(), signature, from: None, sources: mirrors.urls };
+            return self.judge(obtained, cache, now);
         }
-        self.ask(&mirrors, fetcher)
-    }
-
-    /// Asks one mirror after the other, because repomd.xml and its signature have to be of one.
-    fn ask(&self, mirrors: &Mirrors, fetcher: &Fetcher) -> Result<Obtained, Error> {
-        let repository = || self.repository.id.clone();
         let mut failure = None;
         for mirror in &mirrors.urls {
-            let get = |name: &str, limit| {
-                let (what, path) = (format!("{} {name}", self.repository.id), format!("repodata/{name}"));
-                fetcher
-                    .document(&what, std::slice::from_ref(mirror), &path, limit)
-                    .map_err(|source| Error::Fetch { repository: repository(), source })
+            let error = match self.ask(mirror, &mirrors, fetcher).and_then(|found| self.judge(found, cache, now)) {
+                Ok(genuine) => return Ok(genuine),
+                Err(error) if ends_everything(&error) => return Err(error),
+                Err(error) => error,
             };
-            let (bytes, from) = match get("repomd.xml", MAX_REPOMD) {
-                Ok(Some(found)) => found,
-                Ok(None) => {
-                    failure.get_or_insert(Error::NoRepomd { repository: repository(), url: mirror.to_string() });
-                    continue;
-                }
-                Err(error @ Error::Fetch { source: crate::fetch::Error::Exhausted { .. }, .. }) => {
-                    failure = Some(error);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if !mirrors.knows(&bytes) {
-                tracing::warn!(repository = %self.repository.id, %mirror, "a repomd.xml that the metalink does not state");
-                let got = mirrors::digest(&bytes);
-                failure = Some(Error::NotInMetalink { repository: repository(), from, got });
-                continue;
+            tracing::warn!(repository = %self.repository.id, %mirror, %error, "a mirror is passed over");
+            // What a mirror serves that it should not says more than that another is not there.
+            if failure.as_ref().is_none_or(|earlier| is_absence(earlier) && !is_absence(&error)) {
+                failure = Some(error);
             }
-            let signature = match self.keys {
-                None => None,
-                Some(_) => match get("repomd.xml.asc", MAX_SIGNATURE)? {
-                    Some((signature, _)) => Some(signature),
-                    None => return Err(Error::NotSigned { repository: repository() }),
-                },
-            };
-            let repomd = String::from_utf8(bytes).map_err(|_| Error::Document {
-                repository: repository(),
-                path: "repodata/repomd.xml".into(),
-                sentence: "it is not text".into(),
-            })?;
-            // What this mirror has is most likely to fit.
-            let others = mirrors.urls.iter().filter(|other| *other != mirror);
-            let sources = std::iter::once(mirror).chain(others).cloned().collect();
-            return Ok(Obtained { repomd, signature, from: Some(from), sources });
         }
-        Err(failure
-            .unwrap_or_else(|| Error::NoRepomd { repository: repository(), url: self.repository.url.to_string() }))
+        let missing =
+            || Error::NoRepomd { repository: self.repository.id.clone(), url: self.repository.url.to_string() };
+        Err(failure.unwrap_or_else(missing))
+    }
+
+    /// Asks one mirror: repomd.xml and its signature have to be of the same.
+    fn ask(&self, mirror: &BaseUrl, mirrors: &Mirrors, fetcher: &Fetcher) -> Result<Obtained, Error> {
+        let repository = || self.repository.id.clone();
+        let get = |name: &str, limit| {
+            let (what, path) = (format!("{} {name}", self.repository.id), format!("repodata/{name}"));
+            fetcher
+                .document(&what, std::slice::from_ref(mirror), &path, limit)
+                .map_err(|source| Error::Fetch { repository: repository(), source })
+        };
+        let found = get("repomd.xml", MAX_REPOMD)?;
+        let (bytes, from) =
+            found.ok_or_else(|| Error::NoRepomd { repository: repository(), url: mirror.to_string() })?;
+        if !mirrors.knows(&bytes) {
+            let got = mirrors::digest(&bytes);
+            return Err(Error::NotInMetalink { repository: repository(), from, got });
+        }
+        let signature = match self.keys {
+            None => None,
+            Some(_) => {
+                let found = get("repomd.xml.asc", MAX_SIGNATURE)?;
+                Some(found.ok_or_else(|| Error::NotSigned { repository: repository() })?.0)
+            }
+        };
+        let repomd = String::from_utf8(bytes).map_err(|_| Error::Document {
+            repository: repository(),
+            path: "repodata/repomd.xml".into(),
+            sentence: "it is not text".into(),
+        })?;
+        // What this mirror has is most likely to fit.
+        let others = mirrors.urls.iter().filter(|other| *other != mirror);
+        let sources = std::iter::once(mirror).chain(others).cloned().collect();
+        Ok(Obtained { repomd, signature, from: Some(from), sources })
+    }
+
+    fn judge(&self, obtained: Obtained, cache: &CacheDir, now: UnixTime) -> Result<Genuine, Error> {
+        let signers = self.verify(&obtained, now)?;
+        let repomd = Repomd::parse(obtained.repomd.as_bytes())
+            .map_err(|source| Error::Metadata { repository: self.repository.id.clone(), source })?;
+        let date = self.check(&repomd, &obtained.repomd, cache, now)?;
+        Ok(Genuine { obtained, repomd, signers, date })
     }
 
     /// The keys that vouch for it; none where none are asked for.
-    pub(super) fn verify(&self, obtained: &Obtained, now: UnixTime) -> Result<Vec<Fingerprint>, Error> {
+    fn verify(&self, obtained: &Obtained, now: UnixTime) -> Result<Vec<Fingerprint>, Error> {
         let Some(keys) = self.keys else { return Ok(Vec::new()) };
         let Some(signature) = &obtained.signature else {
             return Err(Error::NotSigned { repository: self.repository.id.clone() });
@@ -114,19 +132,18 @@ impl<'a> Place<'a> {
     }
 
     /// The date of a genuine repomd.xml, which has to be current.
-    pub(super) fn check(
-        &self,
-        repomd: &Repomd,
-        text: &str,
-        cache: &CacheDir,
-        now: UnixTime,
-    ) -> Result<UnixTime, Error> {
+    fn check(&self, repomd: &Repomd, text: &str, cache: &CacheDir, now: UnixTime) -> Result<UnixTime, Error> {
         let repository = self.repository.id.clone();
         let Some(dated) = repomd.date() else { return Err(Error::NoDate { repository }) };
         if dated.0 > now.0.saturating_add(CLOCK_TOLERANCE) {
             return Err(Error::FromTheFuture { repository, dated, now });
         }
-        // What anybody could have written proves nothing.
+        // What anybody could have written proves nothing, but people may want to look.
+        if let (Some(kept), None) = (&self.memory, self.keys)
+            && dated < kept.date
+        {
+            tracing::warn!(%repository, "the metadata, which nobody signs, is older than what was seen before");
+        }
         if let Some(kept) = self.memory.as_ref().filter(|_| self.keys.is_some()) {
             let memory = kept::path(cache, self.repository, true);
             if dated < kept.date {
@@ -138,4 +155,18 @@ impl<'a> Place<'a> {
         }
         Ok(dated)
     }
+}
+
+/// Whether other mirrors need not be asked.
+fn ends_everything(error: &Error) -> bool {
+    match error {
+        Error::Fetch { source, .. } => !matches!(source, crate::fetch::Error::Exhausted { .. }),
+        Error::File(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a mirror had nothing, or could not be reached.
+fn is_absence(error: &Error) -> bool {
+    matches!(error, Error::Fetch { .. } | Error::NoRepomd { .. })
 }

@@ -7,14 +7,14 @@ use layers::Sha256;
 
 use super::document::{ADVISORIES, Documents, FILELISTS, GROUPS, MODULES, PRIMARY};
 use super::kept::{self, Kept};
-use super::source::Place;
+use super::source::{Genuine, Place};
 use super::{Error, Repository};
 use crate::cache::CacheDir;
 use crate::fetch::{BaseUrl, Fetcher, FileRequest};
 use crate::repository::{RepositoryId, at_once};
 use crate::rpm::Package;
 use crate::rpm::metadata::{
-    self, Advisory, Filter, Groups, Modules, Repomd, WantedFiles, complete, read_advisories, read_primary,
+    self, Advisory, Filter, Groups, Modules, WantedFiles, complete, read_advisories, read_primary,
 };
 use crate::trust::{Fingerprint, UnixTime};
 
@@ -214,11 +214,7 @@ fn open<'a>(
     now: UnixTime,
 ) -> Result<Opened<'a>, Error> {
     let place = Place::new(repository, cache)?;
-    let obtained = place.obtain(fetcher)?;
-    let signers = place.verify(&obtained, now)?;
-    let repomd = Repomd::parse(obtained.repomd.as_bytes())
-        .map_err(|source| Error::Metadata { repository: repository.id.clone(), source })?;
-    let date = place.check(&repomd, &obtained.repomd, cache, now)?;
+    let Genuine { obtained, repomd, signers, date } = place.open(fetcher, cache, now)?;
     let verified = VerifiedRepomd {
         repository: repository.id.clone(),
         url: repository.url.clone(),
