@@ -8,6 +8,7 @@ use crate::cli::options::BuildRequest;
 use crate::containers::Document;
 use crate::containers::connection::{self, Connection};
 use crate::containers::destination::Destination;
+use crate::containers::platforms::Platforms;
 use crate::containers::pull::{self, Pull};
 use crate::containers::push::{self, Push};
 use crate::containers::source::{self, Source};
@@ -32,7 +33,8 @@ pub(super) fn run(
     match command {
         OciCommand::Export(typed) => {
             let options = typed.build.options();
-            export_to(&typed, &request(typed.source.clone(), options)?)
+            let spec = typed.sources.first().cloned().unwrap_or_default();
+            export_to(&typed, &request(spec, options)?)
         }
         OciCommand::Push(typed) => {
             let options = typed.build.options();
@@ -52,16 +54,18 @@ fn form(typed: Option<LayoutForm>) -> Option<::oci::Form> {
 fn export_to(typed: &OciExportArguments, request: &BuildRequest) -> Result<(), Error> {
     let target = request.current_directory.join(&typed.target);
     let destination = Destination::new(target, form(typed.form), typed.force);
-    let descriptor = match Source::open(&request.current_directory.join(&typed.source))? {
-        Source::Layout(layout, _) => {
+    let open = |path: &PathBuf| Source::open(&request.current_directory.join(path));
+    let sources: Vec<Source> = typed.sources.iter().map(open).collect::<Result<_, _>>()?;
+    let descriptor = match sources.as_slice() {
+        [Source::Layout(layout, _)] => {
             let mut writer = destination.begin()?;
-            let descriptor = source::choose(&layout, typed.name.as_deref())?;
-            Document::read(&*layout, &descriptor)?.copy(&*layout, &writer)?;
+            let descriptor = source::choose(layout, typed.name.as_deref())?;
+            Document::read(&**layout, &descriptor)?.copy(&**layout, &writer)?;
             writer.add(descriptor.clone(), None);
             destination.finish(writer)?;
             descriptor
         }
-        Source::Spec(_) => {
+        [Source::Spec(_)] => {
             // Told before the build, not after it.
             drop(destination.begin()?);
             source::built(request, |spec, finished, cx| {
@@ -71,6 +75,27 @@ fn export_to(typed: &OciExportArguments, request: &BuildRequest) -> Result<(), E
                 destination.finish(writer)?;
                 Ok(exported.descriptor)
             })?
+        }
+        several => {
+            let mut writer = destination.begin()?;
+            let mut platforms = Platforms::default();
+            for (source, typed_path) in several.iter().zip(&typed.sources) {
+                let from = typed_path.display().to_string();
+                match source {
+                    Source::Layout(layout, _) => platforms.copy(layout, typed.name.as_deref(), &from, &writer)?,
+                    Source::Spec(_) => {
+                        let request = BuildRequest { spec_path: typed_path.clone(), ..request.clone() };
+                        let (descriptor, name) = source::built(&request, |spec, finished, cx| {
+                            let exported = export(spec, finished, &writer, None, cx)?;
+                            Ok((exported.descriptor, reference_name(spec)))
+                        })?;
+                        platforms.add(descriptor, Some(name), &from)?;
+                    }
+                }
+            }
+            let descriptor = platforms.finish(&mut writer)?;
+            destination.finish(writer)?;
+            descriptor
         }
     };
     tell(request, &destination, &descriptor)

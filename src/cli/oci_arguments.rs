@@ -76,9 +76,9 @@ pub struct ConnectionArguments {
 /// Options of `oci export`.
 #[derive(Args, Debug)]
 pub struct OciExportArguments {
-    /// A build specification, or an image layout to write in another form
-    #[arg(value_name = "SOURCE")]
-    pub source: PathBuf,
+    /// A build specification, or an image layout; several become one image for their platforms
+    #[arg(value_name = "SOURCE", required = true, num_args = 1..)]
+    pub sources: Vec<PathBuf>,
     /// The directory or file to write
     #[arg(value_name = "TARGET")]
     pub target: PathBuf,

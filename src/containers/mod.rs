@@ -4,6 +4,7 @@ pub mod attach;
 pub mod connection;
 pub mod credentials;
 pub mod destination;
+pub mod platforms;
 pub mod pull;
 pub mod push;
 pub mod source;

@@ -224,6 +224,58 @@ fn an_image_goes_to_a_registry_and_back() {
 }
 
 #[test]
+fn images_for_several_platforms_become_one() {
+    if !have(&TOOLS) || !have(&["docker-registry"]) {
+        return;
+    }
+    let Some(case) = Case::new("platforms") else { return };
+    let registry = Registry::start(Setup::default());
+    let reference = format!("docker://{}/team/both:1.0", registry.host());
+    let rung = case.user.rung();
+    spec(&case, &["tiny-hello"], "{format: oci}", "");
+    case.run(&["oci", "export", "small.yml", "x86", "--rung", rung]).with(0, &["wrote"]);
+    // Another tool's word for another machine: scripts of that one cannot run here.
+    let at = |name: &str| case.directory.join(name);
+    must(Command::new("cp").arg("-a").args([at("x86"), at("arm")]));
+    let image = format!("{}:small:1.0", at("arm").display());
+    must(Command::new("umoci").args(["config", "--architecture", "arm64", "--image", &image, "--tag", "small"]));
+    must(Command::new("umoci").args(["rm", "--image", &image]));
+    must(Command::new("chmod").arg("-R").arg("a+rX").arg(at("arm")));
+
+    case.run(&["oci", "export", "x86", "arm", "both"]).with(0, &["wrote", "both (sha256:"]);
+    case.run(&["oci", "export", "arm", "small.yml", "again.tar", "--rung", rung]).with(0, &["wrote"]);
+    case.run(&["oci", "export", "again.tar", "again"]).with(0, &["wrote"]);
+    let digest = |layout: &str| {
+        let index = fs::read_to_string(at(layout).join("index.json")).unwrap();
+        json(&index)["manifests"][0]["digest"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(digest("again"), digest("both"));
+    case.run(&["oci", "push", "both", &reference]).with(0, &["pushed"]);
+    let inspect = |more: &[&str]| {
+        let words = [&["inspect", "--tls-verify=false"], more, &[reference.as_str()]].concat();
+        json(&must(Command::new("skopeo").args(words)))
+    };
+    let raw = inspect(&["--raw"]);
+    assert_eq!(raw["mediaType"], "application/vnd.oci.image.index.v1+json");
+    for (number, (architecture, layout)) in [("amd64", "x86"), ("arm64", "arm")].into_iter().enumerate() {
+        assert_eq!(raw["manifests"][number]["platform"]["architecture"], architecture);
+        assert_eq!(raw["manifests"][number]["digest"], digest(layout).as_str());
+        let words = ["--override-arch", architecture, "inspect", "--tls-verify=false", &reference];
+        assert_eq!(json(&must(Command::new("skopeo").args(words)))["Architecture"], architecture);
+        let platform = format!("linux/{architecture}");
+        case.run(&["oci", "pull", &reference, architecture, "--platform", &platform]).with(0, &["pulled"]);
+        assert_eq!(digest(architecture), digest(layout));
+    }
+    case.run(&["oci", "pull", &reference, "all", "--all-platforms"]).with(0, &["pulled"]);
+    assert_eq!(digest("all"), digest("both"));
+    // What is no set of platforms.
+    case.run(&["oci", "export", "x86", "both", "more"]).with(1, &["x86 and both are both for linux/amd64"]);
+    case.run(&["oci", "export", "x86", "small.yml", "change", "--rung", rung]).with(1, &["both for linux/amd64"]);
+    assert!(!at("more").exists() && !at("change").exists());
+    case.nothing_is_left();
+}
+
+#[test]
 fn credentials_and_authorities_are_the_ecosystems() {
     if !have(&["docker-registry", "htpasswd", "openssl"]) {
         return;

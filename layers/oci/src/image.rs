@@ -364,6 +364,22 @@ fn is_manifest(media_type: &MediaType) -> bool {
     *media_type == MediaType::ImageManifest || media_type.to_string() == DOCKER_MANIFEST
 }
 
+impl Image {
+    /// What it runs on, as its configuration says.
+    ///
+    /// # Errors
+    /// [`Error::Document`]: what cannot be said in a descriptor.
+    pub fn platform(&self) -> Result<oci_spec::image::Platform, Error> {
+        let configuration = &self.configuration;
+        let platform = Platform {
+            architecture: configuration.architecture().to_string(),
+            os: configuration.os().to_string(),
+            variant: configuration.variant().clone(),
+        };
+        platform.describe()
+    }
+}
+
 /// Reads manifest and configuration of an image and holds them to each other.
 ///
 /// # Errors
