@@ -252,7 +252,7 @@ impl Context {
         let (remote, found) = remotes.find_map(|remote| Some((remote, remote.fetch(&recipe.key, self)?)))?;
         self.tell_made(&found.0, &[Made::step(title)]);
         let done = Done { title, recipe, outcome: Outcome::Fetched, layer: found.0.id };
-        self.step_from(&done, Some(remote.name()), started.elapsed().as_secs_f64());
+        self.step_from(&done, Some(&remote.url()), started.elapsed().as_secs_f64());
         Some(found)
     }
 

@@ -112,9 +112,9 @@ impl Remote {
         })
     }
 
-    /// What people call it: `oci://HOST/REPOSITORY`.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Where it is: `oci://HOST/REPOSITORY`.
+    pub fn url(&self) -> String {
+        format!("oci://{}", self.name)
     }
 
     /// The layer that a step with this key made elsewhere, taken into the store, with the step's note. All of

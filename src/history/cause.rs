@@ -30,6 +30,8 @@ const SETTINGS: [&str; 9] = [
     "disk",
     "image",
 ];
+/// The time that everything made has is another.
+const TIME: &str = "the image's time changed";
 /// What a key calls the layers that lie below a step.
 const BELOW: [&str; 2] = ["below", "before"];
 
@@ -146,7 +148,7 @@ fn words(title: &str, label: &str, was: &Recipe, is: &Recipe, before: &Record, n
     let step = is.step.as_str();
     match (step, label) {
         (_, "version") => "the program does it in another way".into(),
-        (_, "epoch") => "the image's time changed".into(),
+        (_, "epoch") => TIME.into(),
         (_, "volatile" | "scaffold" | "deferred") | ("initramfs", "command" | "environment") => {
             "the provider's data changed".into()
         }
@@ -162,9 +164,12 @@ fn words(title: &str, label: &str, was: &Recipe, is: &Recipe, before: &Record, n
         ("script", "content") => "its text changed".into(),
         ("script", "in the image") => "where it runs changed".into(),
         ("script", "host") => "the packages of this machine changed".into(),
-        ("plain files", _) if title.starts_with("copy ") => "its files changed".into(),
-        ("plain files", _) if title == "write settings" => "its files changed".into(),
-        ("plain files", _) => packages(before, now, "its files changed"),
+        // What is written has the image's time, and the key has what is written.
+        ("plain files", "layer") => {
+            let otherwise = if before.epoch == now.epoch { "its files changed" } else { TIME };
+            let is_of_spec = title.starts_with("copy ") || title == "write settings";
+            if is_of_spec { otherwise.into() } else { packages(before, now, otherwise) }
+        }
         (_, label) => format!("its {label} changed"),
     }
 }
@@ -194,12 +199,12 @@ fn below(before: &Record, now: &Record) -> String {
             continue;
         }
         if step.recipe.step != "plain files" {
-            return format!("'{}' before it gave something else", step.title);
+            return format!("'{}' before it gave another result", step.title);
         }
         plain = plain.or(Some(&step.title));
     }
     let otherwise = match plain {
-        Some(title) => format!("'{title}' before it gave something else"),
+        Some(title) => format!("'{title}' before it gave another result"),
         None => "what lies below it changed".to_owned(),
     };
     packages(before, now, &otherwise)
@@ -263,7 +268,7 @@ mod tests {
         now.steps = then.steps.clone();
         assert_eq!(below(&then, &now), "what lies below it changed");
         now.steps[1].layer = Blake3::of(b"other");
-        assert_eq!(below(&then, &now), "'run ./first' before it gave something else");
+        assert_eq!(below(&then, &now), "'run ./first' before it gave another result");
         let (then, now) = (record(&[("a", "1")]), record(&[("a", "2")]));
         assert_eq!(below(&then, &now), "a 1 → 2");
     }

@@ -6,6 +6,9 @@ use std::fmt;
 use super::record::Package;
 use crate::spec::outline::listed;
 
+/// Versions and digests of the packages of one name: it may stand for those of two architectures.
+type Files<'a> = BTreeSet<(&'a str, &'a [u8])>;
+
 /// What differs between two sets of packages.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PackageChanges {
@@ -23,8 +26,7 @@ impl PackageChanges {
         then: impl IntoIterator<Item = &'a Package>,
         now: impl IntoIterator<Item = &'a Package>,
     ) -> Self {
-        // A name may stand for packages of two architectures.
-        let mut all: BTreeMap<&str, [BTreeSet<(&str, &[u8])>; 2]> = BTreeMap::new();
+        let mut all: BTreeMap<&str, [Files<'_>; 2]> = BTreeMap::new();
         for package in then {
             let [old, _] = all.entry(&package.name).or_default();
             old.insert((&package.version, package.sha256.as_ref()));
@@ -35,7 +37,7 @@ impl PackageChanges {
         }
         let mut changes = Self::default();
         for (name, [old, new]) in all.into_iter().filter(|(_, [old, new])| old != new) {
-            let versions = |set: &BTreeSet<(&str, &[u8])>| {
+            let versions = |set: &Files<'_>| {
                 set.iter()
                     .map(|(version, _)| *version)
                     .collect::<BTreeSet<_>>()

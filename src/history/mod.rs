@@ -235,7 +235,7 @@ impl State {
         let layers = |record: &Record| record.of_stage(Stage::Compose).map(|step| step.layer).collect::<Vec<_>>();
         let changes = PackageChanges::between(&before.packages, &now.packages);
         if self.stage == Some(Stage::Configuration) && (!changes.is_empty() || layers(before) != layers(now)) {
-            return vec!["compose gave something else".to_owned()];
+            return vec!["compose gave another result".to_owned()];
         }
         if self.stage == Some(Stage::Compose) && !changes.is_empty() {
             return self.why_packages(before, now);

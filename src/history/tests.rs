@@ -101,8 +101,8 @@ fn one_package_more_is_told_by_the_spec() {
     assert_eq!(told.compose.why.as_deref(), Some("customizations.packages.install gained nginx"));
     let parts = told.compose.parts.unwrap();
     assert_eq!((parts.reused, parts.built, parts.up_to.as_deref()), (1, 1, Some("configure base packages")));
-    assert_eq!(told.configuration.why.as_deref(), Some("compose gave something else"));
-    assert_eq!(told.steps[2].as_deref(), Some("'configure other packages' before it gave something else"));
+    assert_eq!(told.configuration.why.as_deref(), Some("compose gave another result"));
+    assert_eq!(told.steps[2].as_deref(), Some("'configure other packages' before it gave another result"));
 
     // The archive moved on, and nobody asked for it.
     let told = build(Some(&first), said(&[("a", "2")], &install("a1")), &steps);
@@ -117,7 +117,7 @@ fn a_changed_script_is_told() {
     assert_eq!(told.steps[3].as_deref(), Some("its text changed"));
     assert_eq!(told.configuration.why.as_deref(), Some("run ./last: its text changed"));
     let told = build(Some(&first), said(&[], ""), &[BASE, REST, FIRST.built("other"), LAST.again()]);
-    assert_eq!(told.steps[3].as_deref(), Some("'run ./first' before it gave something else"));
+    assert_eq!(told.steps[3].as_deref(), Some("'run ./first' before it gave another result"));
     assert_eq!(told.configuration.why.as_deref(), Some("run ./first: its text changed"), "told once");
     // A new one has no reason but the spec's.
     let told =

@@ -57,15 +57,18 @@ fn counted(parts: &Parts) -> Vec<String> {
     let size = parts.bytes.map(|bytes| format!(" of {}", human_bytes(bytes))).unwrap_or_default();
     let at_hand = if parts.of == "packages" { "at hand" } else { "reused" };
     let all = [(parts.reused, at_hand, up_to), (parts.fetched, "fetched", size), (parts.built, "built", String::new())];
+    let all: Vec<(u64, &str, String)> = all.into_iter().filter(|(count, ..)| *count > 0).collect();
+    // Where all went one way, the outcome says it.
+    let word = |word: &str| if all.len() == 1 { String::new() } else { format!(" {word}") };
     let mut counts = Vec::new();
-    for (count, word, more) in all.into_iter().filter(|(count, ..)| *count > 0) {
+    for (count, way, more) in &all {
         // What is counted is said once.
         let of = match (counts.is_empty(), count) {
             (false, _) => String::new(),
-            (true, 1) => format!(" {}", parts.of.trim_end_matches('s')),
+            (true, &1) => format!(" {}", parts.of.trim_end_matches('s')),
             (true, _) => format!(" {}", parts.of),
         };
-        counts.push(format!("{count}{of} {word}{more}"));
+        counts.push(format!("{count}{of}{}{more}", word(way)));
     }
     counts
 }
@@ -195,7 +198,7 @@ mod tests {
              (6 steps reused up to the kernel packages, 1 built, 1.0 s)"
         );
         (parts.reused, parts.built, parts.up_to) = (1, 0, None);
-        assert_eq!(stage(Outcome::Reused, None, Some(&parts)), "compose: reused (1 step reused, 1.0 s)");
+        assert_eq!(stage(Outcome::Reused, None, Some(&parts)), "compose: reused (1 step, 1.0 s)");
         let parts = Parts { of: "packages", reused: 2, fetched: 3, bytes: Some(4096), ..Parts::default() };
         assert_eq!(
             stage(Outcome::Fetched, None, Some(&parts)),

@@ -188,7 +188,8 @@ impl Groups<'_> {
     ) -> Result<Rules, Error> {
         let dropped = ownership.take_dropped();
         if !segment.packages.is_empty() {
-            registry::register(self.cx, &segment.packages, &dropped, self.architecture, stack)?;
+            let title = format!("register {} packages", group_name(group));
+            registry::register(self.cx, &segment.packages, &dropped, self.architecture, &title, stack)?;
         }
         let registered = stack.clone();
         let files = wanted(self.scaffold, registered.tree())?;
