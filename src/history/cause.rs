@@ -95,7 +95,7 @@ pub fn causes(title: &str, recipe: &Recipe, then: Option<&Step>, before: &Record
     let changed = changed(&then.recipe, recipe);
     let inputs: Vec<&str> = changed.into_iter().filter(|label| !BELOW.contains(label)).collect();
     if inputs.is_empty() {
-        return vec![Cause::new(Kind::Below, below(before, now), &[])];
+        return vec![Cause::new(Kind::Below, below(&then.stage, before, now), &[])];
     }
     let mut causes: Vec<Cause> = Vec::new();
     for label in inputs {
@@ -186,11 +186,10 @@ fn packages(before: &Record, now: &Record, otherwise: &str) -> String {
     if changes.is_empty() { otherwise.to_owned() } else { changes.to_string() }
 }
 
-/// What of that which lies below is another: the first step that gave another layer than the last time, or
-/// the packages. Steps that write plain files tell less than others.
-fn below(before: &Record, now: &Record) -> String {
+/// What of that which lies below is another: an earlier stage, the first step of the same one that gave another
+/// layer than the last time, or the packages.
+fn below(stage: &str, before: &Record, now: &Record) -> String {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut plain = None;
     for step in &now.steps {
         let number = seen.entry(&step.title).or_default();
         let then = before.step(&step.title, *number);
@@ -198,16 +197,12 @@ fn below(before: &Record, now: &Record) -> String {
         if then.is_some_and(|then| then.layer == step.layer) {
             continue;
         }
-        if step.recipe.step != "plain files" {
-            return format!("'{}' before it gave another result", step.title);
-        }
-        plain = plain.or(Some(&step.title));
+        return match step.stage == stage {
+            true => format!("'{}' before it gave another result", step.title),
+            false => format!("{} gave another result", step.stage),
+        };
     }
-    let otherwise = match plain {
-        Some(title) => format!("'{title}' before it gave another result"),
-        None => "what lies below it changed".to_owned(),
-    };
-    packages(before, now, &otherwise)
+    packages(before, now, "what lies below it changed")
 }
 
 #[cfg(test)]
@@ -266,11 +261,14 @@ mod tests {
         let (mut then, mut now) = (record(&[("a", "1")]), record(&[("a", "1")]));
         then.steps = vec![step("write settings", &script("", "", "")), step("run ./first", &script("", "1", ""))];
         now.steps = then.steps.clone();
-        assert_eq!(below(&then, &now), "what lies below it changed");
+        let stage = "configuration";
+        assert_eq!(below(stage, &then, &now), "what lies below it changed");
         now.steps[1].layer = Blake3::of(b"other");
-        assert_eq!(below(&then, &now), "'run ./first' before it gave another result");
+        assert_eq!(below(stage, &then, &now), "'run ./first' before it gave another result");
+        now.steps[0] = Step { stage: "compose".into(), layer: Blake3::of(b"other"), ..now.steps[0].clone() };
+        assert_eq!(below(stage, &then, &now), "compose gave another result");
         let (then, now) = (record(&[("a", "1")]), record(&[("a", "2")]));
-        assert_eq!(below(&then, &now), "a 1 → 2");
+        assert_eq!(below(stage, &then, &now), "a 1 → 2");
     }
 
     #[test]
