@@ -279,7 +279,10 @@ mod tests {
             words: "its text changed".into(),
             places: places("run ./x", "script", "content"),
         };
-        assert_eq!(cause.told("run ./x", &[text.clone()]), ["the text of customizations.scripts[./x] changed"]);
+        assert_eq!(
+            cause.told("run ./x", std::slice::from_ref(&text)),
+            ["the text of customizations.scripts[./x] changed"]
+        );
         assert_eq!(cause.told("run ./x", &[]), ["run ./x: its text changed"]);
         let other = Cause { places: places("run ./y", "script", "content"), ..cause };
         assert_eq!(other.told("run ./y", &[text]), ["run ./y: its text changed"]);

@@ -56,8 +56,15 @@ fn counted(parts: &Parts) -> Vec<String> {
     let up_to = parts.up_to.as_ref().map(|point| format!(" up to {}", printable(point))).unwrap_or_default();
     let size = parts.bytes.map(|bytes| format!(" of {}", human_bytes(bytes))).unwrap_or_default();
     let at_hand = if parts.of == "packages" { "at hand" } else { "reused" };
-    let all = [(parts.reused, at_hand, up_to), (parts.fetched, "fetched", size), (parts.built, "built", String::new())];
-    let all: Vec<(u64, &str, String)> = all.into_iter().filter(|(count, ..)| *count > 0).collect();
+    let all = [
+        (parts.reused, at_hand, String::new()),
+        (parts.fetched, "fetched", size),
+        (parts.built, "built", String::new()),
+    ];
+    let mut all: Vec<(u64, &str, String)> = all.into_iter().filter(|(count, ..)| *count > 0).collect();
+    if let Some((_, _, more)) = all.first_mut() {
+        more.push_str(&up_to);
+    }
     // Where all went one way, the outcome says it.
     let word = |word: &str| if all.len() == 1 { String::new() } else { format!(" {word}") };
     let mut counts = Vec::new();

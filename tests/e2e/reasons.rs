@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::rpm;
 use crate::support::{User, must};
 use crate::wrong::case::Case;
 
@@ -208,4 +209,29 @@ fn every_change_is_told() {
     let text = told(&case, &[]);
     assert!(text.contains("  run ./last.sh: built in ") && !text.contains("because"), "{text}");
     case.nothing_is_left();
+}
+
+#[test]
+fn an_rpm_package_more_is_told() {
+    let Some(distribution) = rpm::ready() else { return };
+    let (user, key) = (User::WithoutRange, rpm::key_of(distribution));
+    let home = rpm::site(user, "why-rpm", "azurelinux", distribution.repository(), &key, "");
+    let build = |install: &str| {
+        let spec = format!(
+            "image: {{name: why-rpm, base: {{os: azurelinux, version: \"3.0\"}}}}\nbootloader: none\ncustomizations: \
+             {{packages: {{install: [{install}], remove: [{}]}}}}\noutput: {{format: tar}}\n",
+            rpm::REMOVED
+        );
+        fs::write(home.join("spec.yml"), spec).unwrap();
+        let (code, text) = rpm::run(user, &home, &["build", "spec.yml", "--stage", "configuration"]);
+        assert_eq!(code, Some(0), "{text}");
+        text
+    };
+    build("sudo");
+    let text = build("sudo");
+    says(&text, &["compose: reused ("]);
+    assert!(!text.contains("because"), "{text}");
+    let text = build("sudo, vim-minimal");
+    says(&text, &["compose: rebuilt, because customizations.packages.install gained vim-minimal ("]);
+    says(&text, &["  run scriptlets: rebuilt, because ", "vim-minimal came in ("]);
 }
