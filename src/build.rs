@@ -15,11 +15,13 @@ use crate::error::{Error, Kind, ResultExt};
 use crate::explain;
 use crate::finalize::cache::{CachedImage, ImageCache};
 use crate::finalize::{Artifact, Target, documents, output};
+use crate::history::{Ended, Record};
 use crate::inventory::lineage;
 use crate::means;
 use crate::patience::Patience;
 use crate::progress::Outcome;
 use crate::spec::choice::Stage;
+use crate::spec::outline::Outline;
 use crate::spec::{self, KnownProviders, Release, ResolvedSpec};
 use crate::stages;
 
@@ -62,14 +64,22 @@ fn build(
     let finish = spec.stages.contains(&Stage::Finalize);
     let images = ImageCache::new(&request.config.cache_dir);
     let lock = stages::lock(spec, given, cx)?;
-    let key = image_key(spec, &lock, cx)?;
+    let facts = serde_json::to_vec(&cx.distro(spec)?).to("write the provider's facts")?;
+    let key = image_key(spec, &lock, &facts, cx)?;
+    let (cache, name) = (&request.config.cache_dir, spec.name.as_str());
     if finish {
-        if let Some(found) = cached(&images, &key, spec, target, cx)? {
+        let begun = Instant::now();
+        if let Some((found, why)) = cached(&images, &key, spec, target)? {
+            cx.reporter.stage_started(Stage::Finalize);
+            let ended = Ended { outcome: Outcome::Reused, why: Some(why.to_owned()), parts: None };
+            cx.stage(Stage::Finalize, ended, begun.elapsed().as_secs_f64());
             return Ok(found);
         }
         let names: Vec<String> = output::names(spec).into_iter().chain(documents::names(spec)).collect();
         target.prepare(&names)?;
     }
+    let now = Record::new(Outline::of(spec), &facts, cx.epoch(), &lock);
+    cx.history.begin(Record::read(cache, name), now, cx.reuse_layers);
     let packages = stage(cx, Stage::Packages, || stages::fetch(spec, lock, cx))?;
     if !spec.stages.contains(&Stage::Compose) {
         documents::publish_lock(spec, &packages, target)?;
@@ -81,20 +91,23 @@ fn build(
         false => stages::Configured(composed.0),
     };
     // For people alone: a build does without.
-    if let Err(error) = lineage::keep(&request.config.cache_dir, spec.name.as_str(), &configured.0, cx) {
+    if let Err(error) = lineage::keep(cache, name, &configured.0, cx) {
         cx.reporter.warn(&format!("there is no record of the layers: {}", explain::chain(&error)));
     }
+    remember(cache, name, cx);
     if !finish {
         return Ok(Vec::new());
     }
+    cx.history.finishing(key, spec.caches.images);
     let (artifacts, named) = stage(cx, Stage::Finalize, || stages::finalize(spec, &packages, &configured, target, cx))?;
+    remember(cache, name, cx);
     // The outputs are finished: that neither report nor copy can be written is no failure.
     if let Err(error) = documents::publish_report(spec, target, cx, started.elapsed()) {
         cx.reporter.warn(&format!("there is no report of this build: {}", explain::chain(&error)));
     }
     if spec.caches.images {
         let max_count = request.config.image_cache.max_count;
-        if let Err(error) = images.keep(&key, spec.name.as_str(), &artifacts, target, max_count) {
+        if let Err(error) = images.keep(&key, name, &artifacts, target, max_count) {
             cx.reporter.warn(&format!("the image is not kept in the cache: {}", explain::chain(&error)));
         }
     }
@@ -109,19 +122,33 @@ fn build(
 pub(crate) fn stage<T>(cx: &Context, which: Stage, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     cx.check()?;
     cx.reporter.stage_started(which);
+    cx.history.stage_started(which);
+    let started = Instant::now();
     let result = work();
-    let outcome = if result.is_ok() { Outcome::Built } else { Outcome::Failed };
-    cx.reporter.stage_ended(which, outcome, None);
+    let ended = match result.is_ok() {
+        true => cx.history.stage_ended(),
+        false => Ended { outcome: Outcome::Failed, why: None, parts: None },
+    };
+    cx.stage(which, ended, started.elapsed().as_secs_f64());
     result
 }
 
+/// Keeps what this build was made of, so that the next one can say what changed. For people alone: a build
+/// does without.
+fn remember(cache: &Path, name: &str, cx: &Context) {
+    let kept = cx.history.record().map_or(Ok(()), |record| record.keep(cache, name, &cx.store));
+    if let Err(error) = kept {
+        cx.reporter.warn(&format!("there is no record of this build: {}", explain::chain(&error)));
+    }
+}
+
 /// What an image is the image of: spec, lock, the provider's facts, time, and the program that makes it.
-fn image_key(spec: &ResolvedSpec, lock: &Lock, cx: &Context) -> Result<Key, Error> {
+fn image_key(spec: &ResolvedSpec, lock: &Lock, facts: &[u8], cx: &Context) -> Result<Key, Error> {
     Ok(KeyBuilder::new("image", 1)
         .field("program", env!("CARGO_PKG_VERSION"))
         .field("spec", spec.digest())
         // A provider's data may be the user's own file.
-        .field("provider", serde_json::to_vec(&cx.distro(spec)?).to("write the provider's facts")?)
+        .field("provider", facts)
         .field("lock", lock.write().to("write the lock")?)
         // An image of packages that are not trusted any more is not given out again.
         .list("keyrings", cx.sources.get().into_iter().flatten().filter_map(|source| source.keyring))
@@ -129,22 +156,21 @@ fn image_key(spec: &ResolvedSpec, lock: &Lock, cx: &Context) -> Result<Key, Erro
         .finish())
 }
 
-/// The outputs of an earlier, identical build.
+/// The outputs of an earlier, identical build, and how they are at hand.
 fn cached(
     images: &ImageCache,
     key: &Key,
     spec: &ResolvedSpec,
     target: &Target,
-    cx: &Context,
-) -> Result<Option<Vec<Artifact>>, Error> {
+) -> Result<Option<(Vec<Artifact>, &'static str)>, Error> {
     if !spec.caches.images {
         return Ok(None);
     }
     let Some(record) = images.find(key) else { return Ok(None) };
     if images.is_in_place(&record, target) {
         images.artifacts(&record, target).iter().for_each(|artifact| target.settle(&artifact.path));
-        cx.reporter.info("nothing has changed: the outputs are those of the last build");
-        return Ok(Some(images.artifacts(&record, target)));
+        let why = "nothing has changed: the outputs are those of the last build";
+        return Ok(Some((images.artifacts(&record, target), why)));
     }
     let names: Vec<String> = images
         .artifacts(&record, target)
@@ -153,10 +179,7 @@ fn cached(
         .collect();
     target.prepare(&names)?;
     let restored = images.restore(key, &record, target)?;
-    if restored.is_some() {
-        cx.reporter.info("the image was built before: copied from the image cache");
-    }
-    Ok(restored)
+    Ok(restored.map(|artifacts| (artifacts, "the image was built before: copied from the image cache")))
 }
 
 /// Reads and resolves the spec of a request; warnings are told.

@@ -42,6 +42,7 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
                 &below("releases"),
                 &below("resolutions"),
                 &below("stacks"),
+                &below("builds"),
                 &below("blobs"),
             ] {
                 freed = freed.saturating_add(remove(path)?);

@@ -7,16 +7,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use layers::{Blake3, Key, Layer, Staging, Store, StoredLayer, Workplace};
+use layers::{Blake3, Key, Layer, Recipe, Staging, Store, StoredLayer, Workplace};
 use providers::distro::{Architecture, Catalogue, Distro, Family};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
 
 use crate::error::{Error, Kind, ResultExt};
+use crate::history::{Done, Ended, History};
 use crate::machine::Machine;
-use crate::progress::{Event, Outcome, Reporter};
+use crate::progress::{Event, Outcome, Parts, Reporter};
 use crate::remote::Remote;
 use crate::spec::ResolvedSpec;
+use crate::spec::choice::Stage;
 
 /// The means of a build.
 pub struct Context {
@@ -64,6 +66,10 @@ pub struct Context {
     pub epoch: OnceLock<i64>,
     /// What was done so far, for the report.
     pub steps: Mutex<Vec<StepRecord>>,
+    /// The stages that are over, for the report.
+    pub stages: Mutex<Vec<StageRecord>>,
+    /// What was done so far, beside what the last build did.
+    pub history: History,
     /// What made the layers of this build.
     pub all_made: Mutex<BTreeMap<Blake3, BTreeSet<Made>>>,
     /// Where packages come from on this machine, for the report.
@@ -134,6 +140,31 @@ pub struct StepRecord {
     /// Whether its result came from another machine.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fetched: bool,
+    /// How it came to its result.
+    pub outcome: Outcome,
+    /// Why it was done again, as a fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Where its result was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// One stage, for the report.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct StageRecord {
+    /// Which.
+    pub stage: String,
+    /// How it came to its result.
+    pub outcome: Outcome,
+    /// Why it was done again, as a fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What its result is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Parts>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -186,27 +217,42 @@ impl Context {
         architecture(&self.catalogue, spec)
     }
 
-    /// A step is over: told, and kept for the report.
-    pub fn step(&self, title: &str, reused: bool, seconds: f64) {
-        self.reporter.step(title, reused, seconds);
-        self.record(StepRecord { step: title.to_owned(), reused, fetched: false, seconds });
+    /// A step is over, after so many seconds: told, and kept for the report.
+    pub fn step(&self, title: &str, recipe: &Recipe, layer: &StoredLayer, outcome: Outcome, seconds: f64) {
+        self.step_from(&Done { title, recipe, outcome, layer: layer.id }, None, seconds);
     }
 
-    fn record(&self, record: StepRecord) {
+    fn step_from(&self, done: &Done<'_>, from: Option<&str>, seconds: f64) {
+        let Done { title, outcome, .. } = *done;
+        let why = self.history.step_ended(done);
+        let took = (outcome != Outcome::Reused).then_some(seconds);
+        self.reporter.report(&Event::StepEnded { step: title, outcome, took, why: why.as_deref(), from });
+        let (reused, fetched) = (outcome == Outcome::Reused, outcome == Outcome::Fetched);
+        let (step, from) = (title.to_owned(), from.map(str::to_owned));
         if let Ok(mut steps) = self.steps.lock() {
-            steps.push(record);
+            steps.push(StepRecord { step, reused, fetched, outcome, why, from, seconds });
         }
     }
 
-    /// The layer that a step with this key made on another machine, taken into the store. What goes wrong is
-    /// told, and is no failure: then the step runs.
-    pub fn fetch(&self, key: &Key, title: &str) -> Option<(StoredLayer, Vec<u8>)> {
+    /// A stage is over, after so many seconds: told, and kept for the report.
+    pub fn stage(&self, stage: Stage, ended: Ended, seconds: f64) {
+        let Ended { outcome, why, parts } = ended;
+        let stage = stage.as_str();
+        self.reporter.report(&Event::StageEnded { stage, outcome, why: why.as_deref(), parts: parts.as_ref() });
+        if let Ok(mut stages) = self.stages.lock() {
+            stages.push(StageRecord { stage: stage.to_owned(), outcome, why, parts, seconds });
+        }
+    }
+
+    /// The layer that a step made on another machine, taken into the store. What goes wrong is told, and is no
+    /// failure: then the step runs.
+    pub fn fetch(&self, recipe: &Recipe, title: &str) -> Option<(StoredLayer, Vec<u8>)> {
         let started = Instant::now();
-        let found = self.remotes.iter().filter(|_| self.reuse_layers).find_map(|remote| remote.fetch(key, self))?;
+        let mut remotes = self.remotes.iter().filter(|_| self.reuse_layers);
+        let (remote, found) = remotes.find_map(|remote| Some((remote, remote.fetch(&recipe.key, self)?)))?;
         self.tell_made(&found.0, &[Made::step(title)]);
-        let seconds = started.elapsed().as_secs_f64();
-        self.reporter.report(&Event::StepEnded { step: title, outcome: Outcome::Fetched, took: Some(seconds) });
-        self.record(StepRecord { step: title.to_owned(), reused: false, fetched: true, seconds });
+        let done = Done { title, recipe, outcome: Outcome::Fetched, layer: found.0.id };
+        self.step_from(&done, Some(&remote.url()), started.elapsed().as_secs_f64());
         Some(found)
     }
 

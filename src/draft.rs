@@ -6,10 +6,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use layers::{Blake3, Change, Content, Entry, Key, KeyBuilder, Kind, Layer, Meta, Stack, Time, TreePath};
+use layers::{Blake3, Change, Content, Entry, Key, Kind, Layer, Meta, RecipeBuilder, Stack, Time, TreePath};
 
 use crate::context::{Context, Made};
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
+use crate::progress::Outcome;
 
 /// Lays plain files over a stack: a step that needs no sandbox. What it writes is its key.
 ///
@@ -24,18 +25,18 @@ pub fn lay(
     let started = Instant::now();
     let mut draft = Draft::over(stack, cx.epoch());
     write(stack, &mut draft)?;
-    let key = KeyBuilder::new("plain files", 1)
+    let recipe = RecipeBuilder::new("plain files", 1)
         .list("below", stack.layers().iter().map(|layer| layer.id))
         .field("layer", draft.layer().id())
         .finish();
-    let layer = match cx.recall(&key, &[Made::step(title)])? {
+    let layer = match cx.recall(&recipe.key, &[Made::step(title)])? {
         Some((layer, _)) => {
-            cx.step(title, true, 0.0);
+            cx.step(title, &recipe, &layer, Outcome::Reused, 0.0);
             layer
         }
         None => {
-            let layer = draft.publish(cx, &key, title)?;
-            cx.step(title, false, started.elapsed().as_secs_f64());
+            let layer = draft.publish(cx, &recipe.key, title)?;
+            cx.step(title, &recipe, &layer, Outcome::Built, started.elapsed().as_secs_f64());
             layer
         }
     };

@@ -26,6 +26,7 @@ pub mod draft;
 pub mod error;
 pub mod explain;
 pub mod finalize;
+pub mod history;
 pub mod images;
 pub mod inventory;
 pub mod lua;

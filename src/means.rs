@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
 use crate::explain::quoted;
+use crate::history::History;
 use crate::machine::{Machine, ProviderSettings};
 use crate::progress::Reporter;
 use crate::remote::Remote;
@@ -77,6 +78,8 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
             rung: OnceLock::new(),
             epoch: OnceLock::new(),
             steps: Mutex::default(),
+            stages: Mutex::default(),
+            history: History::default(),
             all_made: Mutex::default(),
             sources: OnceLock::new(),
         },

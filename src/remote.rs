@@ -112,6 +112,11 @@ impl Remote {
         })
     }
 
+    /// Where it is: `oci://HOST/REPOSITORY`.
+    pub fn url(&self) -> String {
+        format!("oci://{}", self.name)
+    }
+
     /// The layer that a step with this key made elsewhere, taken into the store, with the step's note. All of
     /// it is verified before it is there.
     pub fn fetch(&self, key: &Key, cx: &Context) -> Option<(StoredLayer, Vec<u8>)> {

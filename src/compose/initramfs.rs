@@ -1,7 +1,7 @@
 //! The initial ramdisk: made by the distribution's own generator, once, as soon as nothing that
 //! comes later concerns it.
 
-use layers::{KeyBuilder, Stack, StoredLayer};
+use layers::{RecipeBuilder, Stack, StoredLayer};
 use providers::distro::Distro;
 use sandbox::Step;
 
@@ -87,7 +87,7 @@ fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLa
     if found.is_empty() || !generator {
         return Ok(None);
     }
-    let key = KeyBuilder::new("initramfs", INITRAMFS_VERSION)
+    let recipe = RecipeBuilder::new("initramfs", INITRAMFS_VERSION)
         .list("below", below.layers().iter().map(|layer| layer.id))
         .list("command", &distro.initramfs.command)
         .list("environment", distro.initramfs.environment.iter().flat_map(|(name, value)| [name, value]))
@@ -97,7 +97,7 @@ fn layer(cx: &Context, distro: &Distro, below: &Stack) -> Result<Option<StoredLa
     let variables: Vec<(&str, String)> =
         distro.initramfs.environment.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     let mut stack = below.clone();
-    run_step(cx, &distro.volatile, &mut stack, &key, "make the initial ramdisk", |stack| {
+    run_step(cx, &distro.volatile, &mut stack, &recipe, "make the initial ramdisk", |stack| {
         let hold = cx.work.stage().to("make a work directory")?;
         let mut steps = mounted(stack, vec![scaffold(hold.path(), None, &[], stack.tree())?]);
         for kernel in &found {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use layers::{Key, KeyBuilder, Stack, Staging};
+use layers::{Recipe, RecipeBuilder, Stack, Staging};
 use providers::distro::VolatilePath;
 use sandbox::{Event, Session, Status, Step};
 
@@ -12,6 +12,7 @@ use super::visit::enter;
 use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
 use crate::explain::chain;
+use crate::progress::Outcome;
 
 /// What a step is, apart from its key.
 pub struct Work {
@@ -35,11 +36,11 @@ pub fn run_step(
     cx: &Context,
     volatile: &[VolatilePath],
     stack: &mut Stack,
-    key: &Key,
+    recipe: &Recipe,
     title: &str,
     work: impl FnOnce(&Stack) -> Result<Work, Error>,
 ) -> Result<(), Error> {
-    run_noted_step(cx, volatile, stack, key, title, work).map(drop)
+    run_noted_step(cx, volatile, stack, recipe, title, work).map(drop)
 }
 
 /// As [`run_step`], and gives what the noted step printed, each line ended.
@@ -50,20 +51,21 @@ pub fn run_noted_step(
     cx: &Context,
     volatile: &[VolatilePath],
     stack: &mut Stack,
-    key: &Key,
+    recipe: &Recipe,
     title: &str,
     work: impl FnOnce(&Stack) -> Result<Work, Error>,
 ) -> Result<Vec<u8>, Error> {
-    let key = &KeyBuilder::new("sandboxed", 1)
-        .field("step", key)
+    let recipe = &RecipeBuilder::new("sandboxed", 1)
+        .wrap("step", recipe)
         .list("volatile", volatile.iter().map(|entry| format!("{:?} {}", entry.rule, entry.path.as_str())))
         .finish();
+    let key = &recipe.key;
     if let Some((layer, note)) = cx.recall(key, &[Made::step(title)])? {
-        cx.step(title, true, 0.0);
+        cx.step(title, recipe, &layer, Outcome::Reused, 0.0);
         stack.push(layer).to("apply a layer")?;
         return Ok(note);
     }
-    if let Some((layer, note)) = cx.fetch(key, title) {
+    if let Some((layer, note)) = cx.fetch(recipe, title) {
         stack.push(layer).to("apply a layer")?;
         return Ok(note);
     }
@@ -125,7 +127,7 @@ pub fn run_noted_step(
     let target = cx.store.stage().to("make a work directory")?;
     let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
     let stored = cx.keep(target, layer, key, &note, &[Made::step(title)])?;
-    cx.step(title, false, started.elapsed().as_secs_f64());
+    cx.step(title, recipe, &stored, Outcome::Built, started.elapsed().as_secs_f64());
     cx.send(key, &stored, &note);
     stack.push(stored).to("apply a layer")?;
     Ok(note)

@@ -17,7 +17,7 @@ mod users;
 
 pub use accounts::{Accounts, read_bytes, read_text};
 
-use layers::{Key, KeyBuilder, Stack};
+use layers::{Recipe, RecipeBuilder, Stack};
 use providers::distro::{Boot, Grub, VolatilePath};
 use sandbox::Step;
 
@@ -81,19 +81,19 @@ pub fn configure(
     Ok(())
 }
 
-fn key(step: &str, below: &Stack) -> KeyBuilder {
-    KeyBuilder::new(step, CONFIGURATION_VERSION).list("below", below.layers().iter().map(|layer| layer.id))
+fn recipe(step: &str, below: &Stack) -> RecipeBuilder {
+    RecipeBuilder::new(step, CONFIGURATION_VERSION).list("below", below.layers().iter().map(|layer| layer.id))
 }
 
 fn in_image(
     cx: &Context,
     volatile: &[VolatilePath],
     stack: &mut Stack,
-    key: &Key,
+    recipe: &Recipe,
     title: &str,
     commands: Vec<Step>,
 ) -> Result<(), Error> {
-    run_step(cx, volatile, stack, key, title, |stack| {
+    run_step(cx, volatile, stack, recipe, title, |stack| {
         let mut steps = mounted(stack, Vec::new());
         steps.extend(commands);
         Ok(Work { origin: failure::Origin::Configuration, steps, hold: Vec::new(), note: None, tentative: false })
@@ -110,9 +110,9 @@ fn make_users(
         return Ok(());
     }
     let commands = users::commands(spec, &Accounts::read(stack)?, cx.epoch());
-    let users_key =
-        key("users", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
-    in_image(cx, surroundings.volatile, stack, &users_key, "make users", commands)
+    let made_of =
+        recipe("users", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
+    in_image(cx, surroundings.volatile, stack, &made_of, "make users", commands)
 }
 
 /// Every word of every command, with the number of words before each command.
@@ -159,9 +159,11 @@ fn make_core_image(
     if commands.is_empty() {
         return Ok(());
     }
-    let grub_key =
-        key("core image", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
-    in_image(cx, surroundings.volatile, stack, &grub_key, "make GRUB's core image", commands)
+    let made_of = recipe("core image", stack)
+        .list("commands", words(&commands))
+        .field("epoch", cx.epoch().to_le_bytes())
+        .finish();
+    in_image(cx, surroundings.volatile, stack, &made_of, "make GRUB's core image", commands)
 }
 
 fn switch_services(
@@ -174,7 +176,7 @@ fn switch_services(
     if commands.is_empty() {
         return Ok(());
     }
-    let services_key =
-        key("services", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
-    in_image(cx, surroundings.volatile, stack, &services_key, "switch services", commands)
+    let made_of =
+        recipe("services", stack).list("commands", words(&commands)).field("epoch", cx.epoch().to_le_bytes()).finish();
+    in_image(cx, surroundings.volatile, stack, &made_of, "switch services", commands)
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use layers::{Content, KeyBuilder, Stack};
+use layers::{Content, RecipeBuilder, Stack};
 use providers::distro::VolatilePath;
 use sandbox::{Command, Step};
 
@@ -34,7 +34,7 @@ pub fn run(
     host: &HostDigest,
     stack: &mut Stack,
 ) -> Result<(), Error> {
-    let mut key = KeyBuilder::new("script", SCRIPT_VERSION)
+    let mut recipe = RecipeBuilder::new("script", SCRIPT_VERSION)
         .list("below", stack.layers().iter().map(|layer| layer.id))
         .field("content", script.content.digest)
         .list("arguments", &script.args)
@@ -42,11 +42,11 @@ pub fn run(
         .field("epoch", cx.epoch().to_le_bytes())
         .field("in the image", [u8::from(script.run_in_chroot)]);
     if !script.run_in_chroot {
-        key = key.field("host", host.0.as_slice());
+        recipe = recipe.field("host", host.0.as_slice());
     }
     let title = format!("run {}", script.path);
     let started = Instant::now();
-    let ran = run_step(cx, volatile, stack, &key.finish(), &title, |stack| {
+    let ran = run_step(cx, volatile, stack, &recipe.finish(), &title, |stack| {
         let bytes = read_checked(script)?;
         let argv = interpreter(&bytes);
         let hold = cx.work.stage().to("make a work directory")?;

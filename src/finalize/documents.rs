@@ -92,6 +92,7 @@ pub fn publish_lock(spec: &ResolvedSpec, packages: &PackageSet, target: &Target)
 /// I/O errors.
 pub fn publish_report(spec: &ResolvedSpec, target: &Target, cx: &Context, took: Duration) -> Result<(), Error> {
     let steps = cx.steps.lock().map(|steps| steps.clone()).unwrap_or_default();
+    let stages = cx.stages.lock().map(|stages| stages.clone()).unwrap_or_default();
     let document = json!({
         "format": 1,
         "seconds": took.as_secs_f64(),
@@ -99,6 +100,7 @@ pub fn publish_report(spec: &ResolvedSpec, target: &Target, cx: &Context, took: 
         "host": { "os": cx.machine.os, "kernel": rustix::system::uname().release().to_string_lossy() },
         "sources": cx.sources.get(),
         "parallel": cx.parallel,
+        "stages": stages,
         "steps": steps,
     });
     let mut text = serde_json::to_string_pretty(&document).to("write the report")?;

@@ -55,6 +55,25 @@ pub enum Unit {
     Items,
 }
 
+/// What the result of a stage is made of.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Parts {
+    /// What is counted: `steps` or `packages`.
+    pub of: &'static str,
+    /// How many were at hand.
+    pub reused: u64,
+    /// How many came from elsewhere.
+    pub fetched: u64,
+    /// How many were made.
+    pub built: u64,
+    /// Size of those that came from elsewhere, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The cut point of composing up to which nothing had to be made: "the kernel packages".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<String>,
+}
+
 /// Something that happened. Serialised, it is one line of `--progress json`; see
 /// `docs/progress.md`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -75,6 +94,9 @@ pub enum Event<'a> {
         /// Why so, as a fragment: "customizations.packages.install gained nginx".
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<&'a str>,
+        /// What its result is made of, where that is counted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parts: Option<&'a Parts>,
     },
     /// A step of the running stage is over.
     StepEnded {
@@ -85,6 +107,12 @@ pub enum Event<'a> {
         /// How long it took, in seconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         took: Option<f64>,
+        /// Why it was not reused, as a fragment: "its text changed".
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<&'a str>,
+        /// Where it was fetched: `oci://HOST/REPOSITORY`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<&'a str>,
     },
     /// Work whose end can be foreseen begins or goes on. Its title tells it from others that run
     /// at the same time.
@@ -179,13 +207,7 @@ pub trait Reporter: Send + Sync {
 
     /// A stage is over.
     fn stage_ended(&self, stage: Stage, outcome: Outcome, why: Option<&str>) {
-        self.report(&Event::StageEnded { stage: stage.as_str(), outcome, why });
-    }
-
-    /// A step of the running stage is over, after so many seconds.
-    fn step(&self, title: &str, reused: bool, seconds: f64) {
-        let outcome = if reused { Outcome::Reused } else { Outcome::Built };
-        self.report(&Event::StepEnded { step: title, outcome, took: (!reused).then_some(seconds) });
+        self.report(&Event::StageEnded { stage: stage.as_str(), outcome, why, parts: None });
     }
 
     /// So many of so many things are done.

@@ -16,7 +16,7 @@ use super::scalar::Principal;
 const ENCODING_VERSION: u32 = 1;
 
 /// Writes fields one after the other.
-struct Encoder(KeyBuilder);
+pub(super) struct Encoder(KeyBuilder);
 
 impl Encoder {
     fn new(what: &str) -> Self {
@@ -47,7 +47,7 @@ impl Encoder {
 
     /// A disk of an ESP and a root is written in the form that it had before there were others, so
     /// that the manifest of such an image stays the same.
-    fn disk(self, disk: &Disk) -> Self {
+    pub(super) fn disk(self, disk: &Disk) -> Self {
         if let (Some(size), Some((esp, root, label))) = (disk.size, disk.as_esp_and_root()) {
             return self
                 .number("disk size", size)
@@ -119,6 +119,11 @@ impl ResolvedSpec {
     }
 }
 
+/// Digest of a part of a spec, to tell two of them apart.
+pub(super) fn digest_of<T>(part: &T, write: impl Fn(Encoder, &T) -> Encoder) -> [u8; 32] {
+    write(Encoder::new("part of a spec"), part).finish()
+}
+
 fn partition(encoder: Encoder, partition: &Partition) -> Encoder {
     encoder
         .put("partition", &partition.id)
@@ -165,7 +170,7 @@ fn user(encoder: Encoder, user: &User) -> Encoder {
         .put("sudo", sudo)
 }
 
-fn interface(encoder: Encoder, interface: &Interface) -> Encoder {
+pub(super) fn interface(encoder: Encoder, interface: &Interface) -> Encoder {
     encoder
         .put("interface", interface.name.as_str())
         .option("match", interface.match_name.as_deref())
@@ -178,7 +183,7 @@ fn interface(encoder: Encoder, interface: &Interface) -> Encoder {
         .option("mtu", interface.mtu.map(u32::to_le_bytes))
 }
 
-fn repository(encoder: Encoder, repository: &Repository) -> Encoder {
+pub(super) fn repository(encoder: Encoder, repository: &Repository) -> Encoder {
     let encoder = encoder
         .put("repository", repository.name.as_str())
         .put("url", &repository.url)
@@ -210,7 +215,7 @@ fn owner(encoder: Encoder, owner: &Owner) -> Encoder {
     }
 }
 
-fn copied_file(encoder: Encoder, file: &CopiedFile) -> Encoder {
+pub(super) fn copied_file(encoder: Encoder, file: &CopiedFile) -> Encoder {
     let encoder = encoder
         .put("destination", file.destination.as_bytes())
         .option("permissions", file.permissions.map(|mode| mode.0.to_le_bytes()));
@@ -238,7 +243,7 @@ fn script(encoder: Encoder, script: &Script) -> Encoder {
         .texts("values", script.environment.values())
 }
 
-fn debconf(encoder: Encoder, answer: &DebconfAnswer) -> Encoder {
+pub(super) fn debconf(encoder: Encoder, answer: &DebconfAnswer) -> Encoder {
     encoder
         .put("package", answer.package.as_str())
         .put("question", &answer.question)

@@ -13,6 +13,7 @@ pub mod decode;
 pub mod load;
 pub mod lower;
 pub mod names;
+pub mod outline;
 pub mod partition;
 pub mod problem;
 pub mod read;
@@ -42,4 +43,4 @@ pub use typed::Spec;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -35,7 +35,7 @@ fn resolved_in(directory: &Path, text: &str) -> Result<ResolvedSpec, Vec<Problem
     resolve_text(Path::new("spec.yml"), text.as_bytes(), &around).map(|(spec, _)| spec)
 }
 
-fn resolved(text: &str) -> ResolvedSpec {
+pub(crate) fn resolved(text: &str) -> ResolvedSpec {
     resolved_in(Path::new("/nowhere"), text).unwrap_or_else(|problems| panic!("{}", shown(&problems)))
 }
 
@@ -54,7 +54,7 @@ fn problems(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn minimal(rest: &str) -> String {
+pub(crate) fn minimal(rest: &str) -> String {
     format!("image: {{name: a, base: {{os: debian, version: 13}}}}\n{rest}")
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use providers::cache::CacheDir;
 use providers::distro::Family;
 use providers::fetch::FileRequest;
-use providers::lock::Lock;
+use providers::lock::{Lock, LockedPackage};
 use providers::rpm::Header;
 use providers::rpm::check::check;
 use rayon::prelude::*;
@@ -61,7 +61,9 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
     let sources = Sources::of(spec, &distro, cx)?;
     let cache = CacheDir::new(&cx.cache_directory);
     // Nobody is asked where packages are that are here.
-    let needed = lock.packages.iter().any(|package| !cache.package(&package.sha256).exists());
+    let is_missing = |package: &&LockedPackage| !cache.package(&package.sha256).exists();
+    let missing: Vec<u64> = lock.packages.iter().filter(is_missing).map(|package| package.size).collect();
+    let needed = !missing.is_empty();
     let mut places = BTreeMap::new();
     for repository in &lock.repositories {
         if let Some(found) = sources.places(&repository.id, needed, cx) {
@@ -98,6 +100,9 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
             None => wrapped,
         }
     })?;
+    let at_hand = lock.packages.len().saturating_sub(missing.len());
+    let bytes = missing.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
+    cx.history.packages(at_hand as u64, missing.len() as u64, bytes);
     let known = lock
         .repositories
         .iter()

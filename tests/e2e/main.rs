@@ -19,6 +19,7 @@ mod oci;
 mod partitions;
 mod places;
 mod postgresql;
+mod reasons;
 mod registry;
 mod remote;
 mod rpm;

@@ -61,7 +61,7 @@ fn the_second_machine_runs_no_script() {
         ["configure essential packages", "prepare other packages", "configure other packages", "run ./change.sh"]
     {
         assert!(
-            text.contains(&format!("{step}: fetched")) && !text.contains(&format!("{step}: built")),
+            text.contains(&format!("{step}: fetched from {url} in ")) && !text.contains(&format!("{step}: built")),
             "{step}: {text}"
         );
     }

@@ -16,7 +16,7 @@ use crate::support::{User, as_user, composer, have, is_root, must, must_as, prog
 pub const REMOVED: &str = "cloud-init, cloud-utils-growpart, dracut-hostonly, hyperv-daemons, shim, systemd-ukify";
 
 /// The distribution, where it can be made and other users be told to use it.
-fn ready() -> Option<&'static Distribution> {
+pub fn ready() -> Option<&'static Distribution> {
     if !is_root() {
         println!("skipped: the suite must run as root to be other users");
         assert!(!strict(), "with CI set the suite must run as root");

@@ -1,7 +1,7 @@
 //! One cut point of the configure order: its packages are unpacked, segment by segment, then
 //! configured by the image's own dpkg, in the order of the lock.
 
-use layers::{Key, KeyBuilder, Stack};
+use layers::{Recipe, RecipeBuilder, Stack};
 use providers::deb::Aliases;
 use providers::distro::{ScaffoldFile, VolatilePath};
 use providers::lock::Group;
@@ -59,9 +59,22 @@ impl Groups<'_> {
         }
         let packages: &[&Unpacked] = &packages.iter().collect::<Vec<_>>();
         registry::links(self.cx, packages, self.aliases, stack)?;
-        if group == Group::Essential {
-            return self.configure_essential(packages, ownership, stack);
+        match group {
+            Group::Essential => self.configure_essential(packages, ownership, stack)?,
+            _ => self.configure_others(group, packages, ownership, stack)?,
         }
+        self.cx.history.cut_point(&format!("the {} packages", group_name(group)));
+        Ok(())
+    }
+
+    /// Unpacks and configures the packages of a group other than the first.
+    fn configure_others<'p>(
+        &self,
+        group: Group,
+        packages: &[&'p Unpacked],
+        ownership: &mut Ownership<'p>,
+        stack: &mut Stack,
+    ) -> Result<(), Error> {
         let mut progress = Progress::default();
         loop {
             let to_come = packages.get(progress.next..).unwrap_or_default();
@@ -175,16 +188,17 @@ impl Groups<'_> {
     ) -> Result<Rules, Error> {
         let dropped = ownership.take_dropped();
         if !segment.packages.is_empty() {
-            registry::register(self.cx, &segment.packages, &dropped, self.architecture, stack)?;
+            let title = format!("register {} packages", group_name(group));
+            registry::register(self.cx, &segment.packages, &dropped, self.architecture, &title, stack)?;
         }
         let registered = stack.clone();
         let files = wanted(self.scaffold, registered.tree())?;
-        let key = self.key(group, segment, before, &files);
+        let recipe = self.recipe(group, segment, before, &files);
         let title = match segment.ending {
             Ending::Configure(_) => format!("configure {} packages", group_name(group)),
             Ending::Pause(..) => format!("prepare {} packages", group_name(group)),
         };
-        let note = run_noted_step(self.cx, self.volatile, stack, &key, &title, |_| {
+        let note = run_noted_step(self.cx, self.volatile, stack, &recipe, &title, |_| {
             let hold = self.cx.work.stage().to("make a work directory")?;
             let top = scaffold(hold.path(), Some(self.deferred), &files, registered.tree())?;
             if let Ending::Pause(_, Some(package)) = segment.ending {
@@ -221,7 +235,7 @@ impl Groups<'_> {
         self.run(Group::Essential, &segment, &before, true, ownership, stack).map(drop)
     }
 
-    fn key(&self, group: Group, segment: &Segment<'_>, below: &Stack, files: &[&ScaffoldFile]) -> Key {
+    fn recipe(&self, group: Group, segment: &Segment<'_>, below: &Stack, files: &[&ScaffoldFile]) -> Recipe {
         let digests = |packages: &[&Unpacked]| packages.iter().map(|one| one.package.sha256).collect::<Vec<_>>();
         let (preinst, configured, ending) = match &segment.ending {
             Ending::Configure(packages) => (Vec::new(), digests(packages), "configure"),
@@ -229,15 +243,15 @@ impl Groups<'_> {
                 (preinst.iter().map(|one| one.package.sha256).collect(), digests(needed), "pause")
             }
         };
-        KeyBuilder::new("configure deb packages", GROUP_VERSION)
+        RecipeBuilder::new("configure deb packages", GROUP_VERSION)
             .field("group", group_name(group))
             .list("below", below.layers().iter().map(|layer| layer.id))
-            .list("packages", digests(&segment.packages))
+            .members("packages", digests(&segment.packages))
             .field("first preinst has run", [u8::from(segment.first_ran)])
             .field("ending", ending)
             .field("prints rules", [u8::from(segment.prints_rules())])
-            .list("preinst", preinst)
-            .list("configured", configured)
+            .members("preinst", preinst)
+            .members("configured", configured)
             .list("preseeds", self.preseeds)
             .list("scaffold", files.iter().flat_map(|file| [&file.path, &file.text]))
             .field("architecture", self.architecture)

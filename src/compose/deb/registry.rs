@@ -50,7 +50,7 @@ pub fn links(cx: &Context, packages: &[&Unpacked], aliases: &Aliases, stack: &mu
 }
 
 /// Tells dpkg of packages that are unpacked and not configured yet, and takes names out of lists:
-/// those that a package lost to another one.
+/// those that a package lost to another one. `title` is what people call it.
 ///
 /// # Errors
 /// Control files that dpkg would not read; errors of the store.
@@ -59,6 +59,7 @@ pub fn register(
     packages: &[&Unpacked],
     dropped: &Dropped<'_>,
     architecture: &str,
+    title: &str,
     stack: &mut Stack,
 ) -> Result<(), Error> {
     let members: Vec<Member<'_>> = packages
@@ -72,7 +73,7 @@ pub fn register(
         .collect();
     let mut files = database(&members, architecture).to("write dpkg's database")?;
     let status = TreePath::new(STATUS).to("name dpkg's status")?;
-    lay(cx, stack, "register packages", |stack, draft| {
+    lay(cx, stack, title, |stack, draft| {
         for (info, names) in &dropped.names {
             let text = format!("var/lib/dpkg/info/{info}.list");
             let path = TreePath::new(&text).to("name a package's list")?;

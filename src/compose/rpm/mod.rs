@@ -16,7 +16,7 @@ mod unpack;
 
 use std::path::Path;
 
-use layers::{KeyBuilder, Layer, Stack};
+use layers::{Layer, RecipeBuilder, Stack};
 use providers::distro::{RpmFacts, VolatilePath};
 use providers::lock::{Group, LockedPackage};
 use providers::rpm::transaction::{Action, Package, Rules, coalesce_ldconfig, order};
@@ -138,18 +138,18 @@ impl<'p> Transaction<'_, 'p> {
         }
         segment.end(&self.stack);
         let below = self.stack.layers().iter().map(|layer| layer.id);
-        let key = KeyBuilder::new("install rpm packages", TRANSACTION_VERSION)
+        let recipe = RecipeBuilder::new("install rpm packages", TRANSACTION_VERSION)
             .list("below", below)
             .field("epoch", self.cx.epoch().to_le_bytes())
             .field("deferred", &self.set.distro.initramfs.deferred);
-        let key = segment.enter(key).finish();
+        let recipe = segment.enter(recipe).finish();
         let (cx, distro) = (self.cx, &self.set.distro);
         let volatile: Vec<VolatilePath> = match cut {
             Cut::End => distro.volatile.clone(),
             // Scriptlets of one transaction leave each other notes there.
             Cut::Between => distro.volatile.iter().filter(|entry| !entry.path.covers(NOTES)).cloned().collect(),
         };
-        run_step(cx, &volatile, &mut self.stack, &key, "run scriptlets", |stack| {
+        run_step(cx, &volatile, &mut self.stack, &recipe, "run scriptlets", |stack| {
             let hold = cx.work.stage().to("make a work directory")?;
             let deferred = Some(distro.initramfs.deferred.as_str()).filter(|command| !command.is_empty());
             let top = scaffold(hold.path(), deferred, &[], stack.tree())?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use layers::{Change, KeyBuilder, Layer, Stack, Tree, needs_materialising};
+use layers::{Change, Layer, RecipeBuilder, Stack, Tree, needs_materialising};
 use providers::rpm::transaction::{Run, Users};
 use sandbox::{Command, Step};
 
@@ -95,7 +95,7 @@ impl Segment {
     }
 
     /// What the segment depends on, besides the layers below its end.
-    pub fn enter(&self, key: KeyBuilder) -> KeyBuilder {
+    pub fn enter(&self, recipe: RecipeBuilder) -> RecipeBuilder {
         let mut words: Vec<Vec<u8>> = Vec::new();
         for part in &self.parts {
             match part {
@@ -116,7 +116,7 @@ impl Segment {
                 }
             }
         }
-        key.list("before", self.before.layers().iter().map(|layer| layer.id)).list("parts", words)
+        recipe.list("before", self.before.layers().iter().map(|layer| layer.id)).list("parts", words)
     }
 
     /// The session's steps, with a directory on top that holds the texts of scriptlets and is never
