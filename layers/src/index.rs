@@ -96,7 +96,8 @@ impl Layer {
     /// Reads a canonical index.
     ///
     /// # Errors
-    /// Anything but the one encoding: wrong order, lengths that lie, unknown tags, bytes left over.
+    /// Anything but the one encoding: wrong order, lengths that lie, unknown tags, bytes left over; what
+    /// [`Layer::check`] refuses.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader { rest: bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not start as one"))? };
         let mut changes: BTreeMap<TreePath, Change> = BTreeMap::new();
@@ -117,7 +118,37 @@ impl Layer {
             };
             changes.insert(path, change);
         }
-        Ok(Self { changes })
+        let layer = Self { changes };
+        layer.check()?;
+        Ok(layer)
+    }
+
+    /// Holds it to what directories can hold: the root is one, and nothing is set below something that is
+    /// none or that is removed. So whoever makes its files parents first never writes through a link.
+    /// (To remove once more what is gone already means nothing and is let be.)
+    ///
+    /// # Errors
+    /// The first path for which that does not hold.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut closed: Option<&TreePath> = None;
+        for (path, change) in &self.changes {
+            let is_covered = closed.is_some_and(|above| path.is_below(above));
+            let entry = match change {
+                Change::Set(entry) | Change::Replace(entry) => Some(entry),
+                Change::Remove => None,
+            };
+            let is_directory = entry.is_some_and(Entry::is_directory);
+            if path.is_root() && !is_directory {
+                return Err(damaged("its root is not a directory"));
+            }
+            if is_covered && entry.is_some() {
+                return Err(damaged(&format!("{path} lies below something that is not a directory")));
+            }
+            if !is_covered && !is_directory {
+                closed = Some(path);
+            }
+        }
+        Ok(())
     }
 
     /// The regular files that this layer brings.
@@ -360,6 +391,33 @@ mod tests {
         assert!(matches!(tree.get(&path("usr/bin/perl5")).unwrap().kind, Kind::File(_)));
         assert_eq!(tree.get(&path("usr/bin/perl6")).unwrap().kind, Kind::HardLink(path("usr/bin/perl5")));
         tree.check().unwrap();
+    }
+
+    #[test]
+    fn nothing_lies_below_what_is_no_directory() {
+        let meta = Meta::root_owned(0o755, Time::default());
+        let file = || Change::Set(Entry::file(Content::of(b"x"), meta.clone()));
+        let directory = || Change::Set(Entry::directory(meta.clone()));
+        let link = || Entry::symlink(b"/etc", Time::default());
+        let hard = || Change::Set(Entry { kind: Kind::HardLink(path("z")), meta: Meta::default() });
+        let with = |changes: &[(&str, Change)]| {
+            let layer = Layer { changes: changes.iter().map(|(name, change)| (path(name), change.clone())).collect() };
+            assert_eq!(Layer::decode(&layer.encode()).is_ok(), layer.check().is_ok());
+            layer.check()
+        };
+        for closed in [Change::Set(link()), Change::Replace(link()), file(), hard(), Change::Remove] {
+            for below in [file(), directory(), hard(), Change::Set(link())] {
+                assert!(with(&[("a", closed.clone()), ("a/one", below.clone())]).is_err());
+                assert!(with(&[("a", closed.clone()), ("a/b/c", below.clone())]).is_err());
+                assert!(with(&[("a", directory()), ("a/b", closed.clone()), ("a/b/c/d", below.clone())]).is_err());
+                // A neighbour is not below, and a directory may be.
+                assert!(with(&[("a", closed.clone()), ("a-b", below.clone()), ("b/c", below.clone())]).is_ok());
+                assert!(with(&[("a", directory()), ("a/one", below.clone())]).is_ok());
+            }
+            assert!(with(&[("a", closed.clone()), ("a/b", Change::Remove)]).is_ok());
+            assert!(with(&[("a", closed.clone()), ("a/b", Change::Remove), ("a/c", file())]).is_err());
+            assert!(with(&[("", closed)]).is_err());
+        }
     }
 
     #[test]

@@ -74,39 +74,68 @@ impl StoredLayer {
     /// What is wrong besides the bytes of files: links and directories that are not as the index says,
     /// things that it does not say.
     pub fn misshapen(&self) -> Vec<Flaw> {
-        let mut flaws = Vec::new();
         let directory = self.directory();
+        let flaw = |path: &TreePath, what| Flaw { path: Some(path.clone()), what };
+        if !directory.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            return vec![flaw(&TreePath::root(), "is no directory")];
+        }
+        let mut flaws = Vec::new();
+        let found = shape(&directory);
         for (path, change) in &self.layer.changes {
             let (Change::Set(entry) | Change::Replace(entry)) = change else { continue };
-            let host = path.under(&directory);
+            let there = found.get(path);
             let wrong = match &entry.kind {
-                // What plain files cannot say is made when the layer is mounted.
-                _ if needs_materialising(entry) && !matches!(entry.kind, Kind::Directory) => None,
                 Kind::Directory => {
-                    (!host.symlink_metadata().is_ok_and(|meta| meta.is_dir())).then_some("is no directory")
+                    let is_directory = path.is_root() || there.is_some_and(fs::FileType::is_dir);
+                    (!is_directory).then_some("is no directory")
                 }
+                // What plain files cannot say is made when the layer is mounted.
+                Kind::Symlink(_) if there.is_none() && needs_materialising(entry) => None,
                 Kind::Symlink(target) => {
-                    let found = fs::read_link(&host);
-                    let same = found.is_ok_and(|found| found.as_os_str().as_bytes() == &**target);
-                    (!same).then_some("is another link")
+                    let is_same = there.is_some_and(fs::FileType::is_symlink)
+                        && fs::read_link(path.under(&directory))
+                            .is_ok_and(|found| found.as_os_str().as_bytes() == &**target);
+                    (!is_same).then_some("is another link")
                 }
-                _ => None,
+                Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo | Kind::Socket => {
+                    there.is_some().then_some("is there as something else")
+                }
+                Kind::HardLink(_) => there.is_some_and(fs::FileType::is_dir).then_some("is a directory"),
+                Kind::File(_) => None,
             };
-            flaws.extend(wrong.map(|what| Flaw { path: Some(path.clone()), what }));
+            flaws.extend(wrong.map(|what| flaw(path, what)));
         }
-        let mut pending = vec![TreePath::root()];
-        while let Some(above) = pending.pop() {
-            for entry in fs::read_dir(above.under(&directory)).into_iter().flatten().filter_map(Result::ok) {
-                let Ok(path) = above.join(entry.file_name().as_bytes()) else { continue };
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    pending.push(path);
-                } else if !matches!(self.layer.changes.get(&path), Some(Change::Set(_) | Change::Replace(_))) {
-                    flaws.push(Flaw { path: Some(path), what: "is not in the index" });
+        for (path, kind) in &found {
+            // Directories above are there although the index has only what lies below them.
+            let is_known = match self.layer.changes.get(path) {
+                Some(change) => !matches!(change, Change::Remove),
+                None if kind.is_dir() => {
+                    self.layer.changes.range(path.clone()..).next().is_some_and(|(next, _)| next.is_below(path))
                 }
+                None => false,
+            };
+            if !is_known {
+                flaws.push(flaw(path, "is not in the index"));
             }
         }
         flaws
     }
+}
+
+/// What lies in a directory. Only directories are gone into, so nothing is looked at through a link.
+fn shape(directory: &Path) -> BTreeMap<TreePath, fs::FileType> {
+    let mut found = BTreeMap::new();
+    let mut pending = vec![TreePath::root()];
+    while let Some(above) = pending.pop() {
+        for entry in fs::read_dir(above.under(directory)).into_iter().flatten().filter_map(Result::ok) {
+            let (Ok(path), Ok(kind)) = (above.join(entry.file_name().as_bytes()), entry.file_type()) else { continue };
+            if kind.is_dir() {
+                pending.push(path.clone());
+            }
+            found.insert(path, kind);
+        }
+    }
+    found
 }
 
 /// Whether a file holds what it should; `buffer` is where it is read to.
@@ -260,6 +289,15 @@ mod tests {
         );
         fs::remove_file(at.join("file")).unwrap();
         assert!(flaws().contains(&"/file is missing".to_owned()));
+        // Nothing is read through a link, even if it leads to the right bytes.
+        fs::write(home.path().join("elsewhere"), b"bytes").unwrap();
+        std::os::unix::fs::symlink(home.path().join("elsewhere"), at.join("file")).unwrap();
+        assert!(flaws().contains(&"/file has other bytes".to_owned()));
+        fs::create_dir_all(at.join("empty/deep")).unwrap();
+        assert!(flaws().contains(&"/empty is not in the index".to_owned()));
+        fs::rename(&at, at.with_file_name("moved")).unwrap();
+        std::os::unix::fs::symlink("moved", &at).unwrap();
+        assert_eq!(stored.misshapen().len(), 1);
         store.forget(&stored.id).unwrap();
         assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_none());
     }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::IoContext;
 use crate::index::{Change, Layer};
 use crate::store::StoredLayer;
-use crate::{Blake3, Content, Contents, Entry, Error, Kind, Meta, Tree, TreePath};
+use crate::{Blake3, Content, Contents, Entry, Error, Kind, Meta, Tree, TreePath, open_plain};
 
 /// Layers on top of each other, the bottom first.
 #[derive(Clone, Default, Debug)]
@@ -152,12 +152,15 @@ pub fn plain_mode(entry: &Entry) -> u32 {
 /// so they get those that the tree says, whatever the umask.
 ///
 /// # Errors
-/// I/O errors.
+/// I/O errors; something other than a directory above it, a link to one included.
 pub fn make_parents(files: &Path, path: &TreePath, tree: &Tree) -> Result<(), Error> {
     for above in path.ancestors() {
         let host = above.under(files);
-        if host.symlink_metadata().is_ok() {
-            continue;
+        match host.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => continue,
+            Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)).at("create directory", host),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).at("look at", host),
         }
         let mode = tree.get(&above).filter(|entry| entry.is_directory()).map_or(0o755, plain_mode);
         fs::create_dir(&host).at("create directory", &host)?;
@@ -183,11 +186,33 @@ pub fn needs_materialising(entry: &Entry) -> bool {
 impl Contents for Stack {
     fn open(&self, content: &Content) -> Result<Box<dyn Read + Send>, Error> {
         let path = self.place(content)?;
-        Ok(Box::new(File::open(&path).at("open", path)?))
+        Ok(Box::new(open_plain(&path).at("open", path)?))
     }
 
     fn host_file(&self, content: &Content) -> Result<Option<File>, Error> {
         let path = self.place(content)?;
-        Ok(Some(File::open(&path).at("open", path)?))
+        Ok(Some(open_plain(&path).at("open", path)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_directory_is_made_through_a_link() {
+        let home = tempfile::tempdir().unwrap();
+        let (files, outside) = (home.path().join("fs"), home.path().join("outside"));
+        fs::create_dir(&files).unwrap();
+        fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, files.join("a")).unwrap();
+        fs::write(files.join("b"), b"").unwrap();
+        for path in ["a/x", "a/b/c", "b/x"] {
+            let error = make_parents(&files, &TreePath::new(path).unwrap(), &Tree::default()).unwrap_err();
+            assert!(error.to_string().starts_with("create directory"), "{error}");
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        make_parents(&files, &TreePath::new("c/d/x").unwrap(), &Tree::default()).unwrap();
+        assert!(files.join("c/d").is_dir());
     }
 }

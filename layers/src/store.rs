@@ -84,9 +84,10 @@ impl Store {
     /// back. The same layer made twice is kept once.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Changes that no directories can hold; I/O errors.
     pub fn publish(&self, staging: Staging, layer: Layer, key: &Key, note: &[u8]) -> Result<StoredLayer, Error> {
         staging.files()?;
+        layer.check()?;
         let index = layer.encode();
         let id = Blake3::of(&index);
         let index_path = staging.path().join("index");
@@ -155,7 +156,15 @@ impl Store {
             self.drop_layer(id)?;
             return Ok(None);
         }
-        let layer = Layer::decode(&index)?;
+        let layer = match Layer::decode(&index) {
+            Ok(layer) => layer,
+            // One that an earlier version took in, and that none takes any more.
+            Err(error) => {
+                tracing::warn!(layer = %id, %error, "dropping a layer that means harm");
+                self.drop_layer(id)?;
+                return Ok(None);
+            }
+        };
         let stored = StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() };
         let checked = path.with_file_name("checked");
         if !fs::read(&checked).is_ok_and(|era| era == self.era.as_bytes()) {
@@ -182,7 +191,8 @@ impl Store {
         if Blake3::of(&index) != *id {
             return Ok(None);
         }
-        Ok(Some(StoredLayer { id: *id, layer: Arc::new(Layer::decode(&index)?), root: self.root.clone() }))
+        let Ok(layer) = Layer::decode(&index) else { return Ok(None) };
+        Ok(Some(StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() }))
     }
 
     pub(crate) fn drop_layer(&self, id: &Blake3) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::error::IoContext;
-use crate::{Blake3, Change, Content, Error, Kind, Store, StoredLayer};
+use crate::{Blake3, Change, Content, Error, Kind, Store, StoredLayer, open_plain};
 
 /// Age of a layer that no key names and no build can still be about to name: the key is written
 /// right after the layer.
@@ -31,13 +31,16 @@ impl StoredLayer {
     }
 }
 
-/// Whether a file has this content; `buffer` is where it is read to.
+/// Whether a file has this content; `buffer` is where it is read to. A link is no such file, and neither is
+/// what lies below one.
 pub(crate) fn holds(path: &Path, content: &Content, buffer: &mut [u8]) -> std::io::Result<bool> {
-    let meta = fs::symlink_metadata(path)?;
-    if !meta.is_file() || meta.len() != content.size {
+    let mut file = match open_plain(path) {
+        Err(error) if is_elsewhere(&error) => return Ok(false),
+        opened => opened?,
+    };
+    if file.metadata()?.len() != content.size {
         return Ok(false);
     }
-    let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
     loop {
         let count = file.read(buffer)?;
@@ -47,6 +50,12 @@ pub(crate) fn holds(path: &Path, content: &Content, buffer: &mut [u8]) -> std::i
         };
     }
     Ok(Blake3(*hasher.finalize().as_bytes()) == content.digest)
+}
+
+fn is_elsewhere(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::InvalidInput)
+        || rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP)
 }
 
 /// Notes that a key was used.

@@ -10,6 +10,8 @@
 //! Members are in this order, those of a kind sorted by name, so a layer whose keys are the same has the
 //! same parcel everywhere.
 
+#[cfg(test)]
+mod hostile;
 mod place;
 mod read;
 mod write;

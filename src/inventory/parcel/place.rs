@@ -1,7 +1,7 @@
 //! The plain files of a layer, out of contents that are whole.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::read::said;
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
 
 /// Makes the plain files of a layer out of contents that are whole. Each is made where nothing was, below
-/// directories that are real, so nothing leads out.
+/// directories that are real ([`Layer::check`] of both layers, [`make_parents`]), so nothing leads out.
 pub(super) fn lay(layer: &Layer, besides: &Layer, kept: &Path, files: &Path) -> Result<(), Error> {
     let mut above = layers::Tree::default();
     for (path, change) in &besides.changes {
@@ -40,7 +40,7 @@ pub(super) fn lay(layer: &Layer, besides: &Layer, kept: &Path, files: &Path) -> 
         let host = path.under(files);
         let io = |source: std::io::Error| Error::io(ErrorKind::Other, "write", &host, source);
         match &entry.kind {
-            Kind::Directory if path.is_root() || host.is_dir() => {}
+            Kind::Directory if path.is_root() => {}
             Kind::Directory => fs::create_dir(&host).map_err(io)?,
             Kind::Symlink(target) => {
                 std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &host).map_err(io)?;
@@ -84,7 +84,9 @@ fn take(content: &Content, left: &mut BTreeMap<Blake3, usize>, kept: &Path, host
     *count = count.saturating_sub(1);
     let taken = match count {
         0 => fs::rename(&from, host),
-        _ => fs::copy(&from, host).map(drop),
+        _ => File::open(&from)
+            .and_then(|mut from| std::io::copy(&mut from, &mut File::create_new(host)?))
+            .map(drop),
     };
     taken.map_err(|source| Error::io(ErrorKind::Other, "write", host, source))
 }

@@ -31,6 +31,9 @@ pub fn read<R: Source>(source: R, size: u64, staging: &Staging, index: Option<La
     };
     let mut wanted = index.as_ref().map(named).unwrap_or_default();
     let mut layer = index;
+    if let Some(layer) = &layer {
+        layer.check().or_fail(ErrorKind::Other, said)?;
+    }
     let (mut made, mut answers, mut besides) = (None, Vec::new(), Layer::default());
     let kept = staging.path().join("contents");
     fs::create_dir(&kept).map_err(|source| Error::io(ErrorKind::Other, "create directory", &kept, source))?;
@@ -146,8 +149,11 @@ fn check_besides(layer: &Layer, besides: &Layer) -> Result<(), Error> {
         }
         _ => false,
     };
-    match besides.changes.iter().all(fits) {
-        true => Ok(()),
-        false => Err(bad("it has files that its index does not name")),
+    if !besides.changes.iter().all(fits) {
+        return Err(bad("it has files that its index does not name"));
     }
+    // Each for itself is in order (`Layer::decode`); both will lie in one directory.
+    let mut all = layer.clone();
+    all.changes.extend(besides.changes.clone());
+    all.check().or_fail(ErrorKind::Other, said)
 }

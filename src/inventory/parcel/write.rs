@@ -1,12 +1,12 @@
 //! A layer into a parcel.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use layers::{Answer, Blake3, Content, Entry, Layer, Meta, StoredLayer, Time, tar};
+use layers::{Answer, Blake3, Content, Entry, Layer, Meta, StoredLayer, Time, open_plain, tar};
 
 use super::{COPY_BYTES, is_name_of_below};
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
@@ -51,7 +51,7 @@ fn contents(layer: &StoredLayer, out: &mut dyn Write) -> Result<(), Error> {
         let io = |source| Error::io(ErrorKind::Other, "read", &path, source);
         let head = tar::file_head(format!("contents/{digest}").as_bytes(), size, &meta()).to("write the layer")?;
         out.write_all(&head).to("write the layer")?;
-        let mut file = File::open(&path).map_err(io)?;
+        let mut file = open_plain(&path).map_err(io)?;
         let mut hasher = blake3::Hasher::new();
         let mut left = size;
         while left > 0 {
@@ -102,11 +102,15 @@ fn besides(layer: &StoredLayer) -> Result<Layer, Error> {
     for (path, change) in &layer.layer.changes {
         for above in path.ancestors() {
             let host = above.under(&top);
-            if above.is_root() || layer.layer.changes.contains_key(&above) {
-                continue;
-            }
-            if let Ok(meta) = host.symlink_metadata() {
-                found.push((above, Entry::directory(plain(&meta))));
+            match host.symlink_metadata() {
+                // A link would lead out of the store.
+                Ok(meta) if !meta.is_dir() => return Err(damaged(layer)),
+                Ok(meta) if !above.is_root() && !layer.layer.changes.contains_key(&above) => {
+                    found.push((above, Entry::directory(plain(&meta))));
+                }
+                Ok(_) => {}
+                Err(source) if source.kind() == std::io::ErrorKind::NotFound => break,
+                Err(source) => return Err(Error::io(ErrorKind::Other, "read", &host, source)),
             }
         }
         if !is_name_of_below(&layer.layer, change) {
@@ -117,7 +121,7 @@ fn besides(layer: &StoredLayer) -> Result<Layer, Error> {
         let meta = host.symlink_metadata().map_err(io)?;
         if meta.is_file() {
             let mut hasher = blake3::Hasher::new();
-            let size = std::io::copy(&mut File::open(&host).map_err(io)?, &mut hasher).map_err(io)?;
+            let size = std::io::copy(&mut open_plain(&host).map_err(io)?, &mut hasher).map_err(io)?;
             let content = Content { digest: Blake3(*hasher.finalize().as_bytes()), size };
             found.push((path.clone(), Entry::file(content, plain(&meta))));
         }
