@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::oci::archive::Source;
+use ::oci::import::Limits;
 use image::compress::{Compressed, Compression, Decoder, Encoder};
 use image::digest::Hashed;
 use layers::{Answer as Note, Key, Layer, StoredLayer};
@@ -18,15 +19,13 @@ use crate::containers::connection::Connection;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
 use crate::explain::chain;
-use crate::inventory::parcel;
+use crate::inventory::parcel::{self, Notes};
 use crate::spec::resolved::RemoteCache;
 
 /// The type of what a layer holds besides its index (image-spec, layer.md): a tar, compressed with zstd.
 const CONTENTS: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Largest index that is taken, in bytes, compressed and not.
 const INDEX_BYTES_MAX: u64 = 256 << 20;
-/// Largest contents that are taken, in bytes, not compressed.
-const CONTENTS_BYTES_MAX: u64 = 64 << 30;
 /// How often something is tried again: a build that waits for its cache had better run the step.
 const RETRIES: u32 = 2;
 /// How long a transfer may go on without getting anywhere.
@@ -143,17 +142,22 @@ impl Remote {
         let [contents] = answer.contents.as_slice() else {
             return Err(Error::build("the answer has not one blob of contents").into());
         };
+        let limits = Limits::default();
+        if contents.size > limits.layer_bytes {
+            return Err(Error::build(format!("the contents have {} bytes, which no layer has", contents.size)).into());
+        }
         let staging = cx.store.stage().to("make a work directory")?;
         let packed = staging.path().join("packed");
         let pull = BlobPull { digest: contents.digest, size: contents.size, target: packed.clone() };
         self.repository.pull_blobs(vec![pull])?;
         let file = File::open(&packed).to("read the contents")?;
         let source = Stream(Decoder::new(file, Compressed::Zstd).to("unpack the contents")?);
-        let unpacked = parcel::read(source, CONTENTS_BYTES_MAX, &staging, Some(layer))?;
+        let size = limits.unpacked(contents.size);
+        let unpacked = parcel::read(source, size, &staging, Some(layer), Notes::Of(key))?;
         for leftover in [packed.clone(), packed.with_extension("part")] {
             let _ = std::fs::remove_file(leftover);
         }
-        let note = unpacked.answers.iter().find(|answer| answer.key == *key).map(|answer| answer.note.clone());
+        let note = unpacked.answers.into_iter().next().map(|answer| answer.note);
         let note = note.ok_or_else(|| Error::build("the answer has no note of the step"))?;
         let stored = cx.store.publish(staging, unpacked.layer, key, &note).to("keep a layer")?;
         Ok(Some((stored, note)))

@@ -240,13 +240,14 @@ fn import(store: &Store, path: &Path, trust: bool) -> Result<(), Error> {
     let file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
     let staging = store.stage().or_fail(Kind::Other, || "failed to make a work directory".into())?;
-    let unpacked = parcel::read(Rewind(file), size, &staging, None).map_err(|error| error.of_kind(Kind::Other))?;
-    let keys = unpacked.answers.len();
+    let notes = if trust { parcel::Notes::All } else { parcel::Notes::None };
+    let unpacked =
+        parcel::read(Rewind(file), size, &staging, None, notes).map_err(|error| error.of_kind(Kind::Other))?;
     let made = unpacked.made.clone();
     let stored = parcel::keep(store, staging, unpacked, trust)?;
     let made = made.map_or(String::new(), |made| format!(" ({})", printable(&made).replace('\n', " ")));
     print(&format!("{}{made}\n", stored.id))?;
-    if keys > 0 && !trust {
+    if !trust {
         eprintln!("builds do not use it: --trust-keys believes what the file says made it");
     }
     Ok(())

@@ -59,7 +59,7 @@ fn take(store: &Store, parcel: &[u8], index: Option<Layer>) -> Result<(Staging, 
     let staging = store.stage().unwrap();
     let at = staging.path().join("parcel");
     fs::write(&at, parcel).unwrap();
-    let unpacked = read(Rewind(File::open(&at).unwrap()), parcel.len() as u64, &staging, index)?;
+    let unpacked = read(Rewind(File::open(&at).unwrap()), parcel.len() as u64, &staging, index, Notes::All)?;
     Ok((staging, unpacked))
 }
 
@@ -121,4 +121,42 @@ fn nothing_is_written_through_a_link() {
         }
         assert_eq!(fs::read_dir(store.root().join("layers")).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn notes_have_one_budget_and_only_what_is_asked_for_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), "a").unwrap();
+    let keys: Vec<Key> = (0..3u8).map(|number| KeyBuilder::new("test", 1).field("number", [number]).finish()).collect();
+    let large = vec![7; 30 << 20];
+    let mut parcel = Parcel::default().put("index", &Layer::default().encode());
+    for key in &keys {
+        parcel = parcel.put(&format!("keys/{}", key.to_hex()), &large);
+    }
+    let parcel = parcel.contents(&[]);
+    let take = |notes: Notes<'_>| {
+        let staging = store.stage().unwrap();
+        let at = staging.path().join("parcel");
+        fs::write(&at, &parcel).unwrap();
+        read(Rewind(File::open(&at).unwrap()), parcel.len() as u64, &staging, None, notes)
+    };
+    let error = take(Notes::All).unwrap_err();
+    assert!(error.to_string().contains("too large"), "{error}");
+    assert_eq!(take(Notes::None).unwrap().answers, []);
+    let found = take(Notes::Of(&keys[1])).unwrap().answers;
+    assert!(found.len() == 1 && found[0].key == keys[1] && found[0].note == large);
+}
+
+#[test]
+fn one_content_has_one_size_and_one_member_says_what_is_besides() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), "a").unwrap();
+    let lie = Content { size: 7, ..Content::of(b"x") };
+    let index = layer(&[("a", file(b"x")), ("b", Change::Set(Entry::file(lie, meta())))]);
+    let parcel = Parcel::default().put("index", &index.encode()).contents(&[b"x"]);
+    assert!(take(&store, &parcel, None).is_err());
+    let besides = Layer::default().encode();
+    let twice = Parcel::default().put("index", &besides).put("besides", &besides).put("besides", &besides);
+    assert!(take(&store, &twice.contents(&[]), None).is_err());
+    take(&store, &Parcel::default().put("index", &besides).put("besides", &besides).contents(&[]), None).unwrap();
 }

@@ -16,7 +16,7 @@ mod place;
 mod read;
 mod write;
 
-use layers::{Answer, Change, Entry, KeyBuilder, Kind, Layer, Staging, Store, StoredLayer, TreePath};
+use layers::{Answer, Change, Entry, Key, KeyBuilder, Kind, Layer, Staging, Store, StoredLayer, TreePath};
 
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
 
@@ -26,6 +26,27 @@ pub use write::{write, write_rest};
 /// Bytes of a file that are moved at once.
 const COPY_BYTES: usize = 256 << 10;
 
+/// Which notes of steps are taken out of a parcel. The others are passed over, unread.
+#[derive(Clone, Copy, Debug)]
+pub enum Notes<'k> {
+    /// None: nobody would believe them.
+    None,
+    /// That of one key.
+    Of(&'k Key),
+    /// All.
+    All,
+}
+
+impl Notes<'_> {
+    fn has(self, key: &Key) -> bool {
+        match self {
+            Self::None => false,
+            Self::Of(own) => own == key,
+            Self::All => true,
+        }
+    }
+}
+
 /// What came out of a parcel.
 #[derive(Debug)]
 pub struct Unpacked {
@@ -33,7 +54,7 @@ pub struct Unpacked {
     pub layer: Layer,
     /// What made it, in words.
     pub made: Option<String>,
-    /// Keys that it says the layer is the answer to.
+    /// Keys that it says the layer is the answer to, as far as they were asked for.
     pub answers: Vec<Answer>,
 }
 
@@ -114,7 +135,7 @@ mod tests {
         let file = staging.path().join("parcel");
         fs::write(&file, bytes).unwrap();
         let source = Rewind(File::open(&file).unwrap());
-        let unpacked = read(source, bytes.len() as u64, &staging, None)?;
+        let unpacked = read(source, bytes.len() as u64, &staging, None, Notes::All)?;
         fs::remove_file(file).unwrap();
         Ok((staging, unpacked))
     }
@@ -164,7 +185,7 @@ mod tests {
         write_rest(&layer, &[], &mut rest).unwrap();
         let file = staging.path().join("parcel");
         fs::write(&file, &rest).unwrap();
-        let read = read(Rewind(File::open(&file).unwrap()), rest.len() as u64, &staging, Some(Layer::default()));
+        let read = read(Rewind(File::open(&file).unwrap()), rest.len() as u64, &staging, Some(Layer::default()), Notes::All);
         assert!(read.unwrap_err().to_string().contains("that its index does not name"));
         drop(staging);
         assert!(fs::read_dir(home.path().join("tmp")).unwrap().count() <= 1);

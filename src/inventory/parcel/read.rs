@@ -9,41 +9,50 @@ use ::oci::archive::{Members, Refusal, Source};
 use layers::{Answer, Blake3, Change, Content, Entry, Key, Kind, Layer, Staging, TreePath};
 
 use super::place::lay;
-use super::{COPY_BYTES, Unpacked, is_name_of_below};
+use super::{COPY_BYTES, Notes, Unpacked, is_name_of_below};
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
 
-/// Largest index or note that is read, in bytes: what the store takes.
-const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
+/// Largest index that is read, in bytes: what the store takes.
+const INDEX_BYTES_MAX: u64 = 256 << 20;
+/// Largest list of what is besides, in bytes: directories above, and the few further names of files below.
+const BESIDES_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of all notes together, which are kept in memory.
+const NOTES_BYTES_MAX: u64 = 64 << 20;
 /// Longest text of what made a layer, in bytes.
 const MADE_BYTES_MAX: u64 = 4096;
 /// Most keys that are taken.
 const KEYS_MAX: usize = 10_000;
 
-/// Reads a parcel into an empty staging directory; `index` is the layer where its index was kept apart.
-/// Everything is held to the index; nothing is written outside of the directory.
+/// Reads a parcel of at most `size` bytes into an empty staging directory; `index` is the layer where its index
+/// was kept apart. Everything is held to the index; nothing is written outside of the directory.
 ///
 /// # Errors
 /// A parcel that is damaged or hostile; I/O errors.
-pub fn read<R: Source>(source: R, size: u64, staging: &Staging, index: Option<Layer>) -> Result<Unpacked, Error> {
+pub fn read<R: Source>(
+    source: R,
+    size: u64,
+    staging: &Staging,
+    index: Option<Layer>,
+    notes: Notes<'_>,
+) -> Result<Unpacked, Error> {
     let mut reader = Reader { members: Members::new(source, size), buffer: vec![0; COPY_BYTES] };
-    let named = |layer: &Layer| -> BTreeMap<Blake3, u64> {
-        layer.files().map(|(_, content)| (content.digest, content.size)).collect()
-    };
-    let mut wanted = index.as_ref().map(named).unwrap_or_default();
+    let mut wanted = BTreeMap::new();
     let mut layer = index;
     if let Some(layer) = &layer {
         layer.check().or_fail(ErrorKind::Other, said)?;
+        want(layer, &mut wanted)?;
     }
-    let (mut made, mut answers, mut besides) = (None, Vec::new(), Layer::default());
+    let (mut made, mut answers, mut besides) = (None, Vec::new(), None);
+    let (mut keys, mut left) = (0usize, NOTES_BYTES_MAX);
     let kept = staging.path().join("contents");
     fs::create_dir(&kept).map_err(|source| Error::io(ErrorKind::Other, "create directory", &kept, source))?;
     while let Some(head) = reader.members.next_member().map_err(refused)? {
         let name = String::from_utf8(head.name.clone()).map_err(|_| bad("a member has no usable name"))?;
         match (&layer, name.as_str()) {
             (None, "index") => {
-                let bytes = reader.document(head.size, DOCUMENT_BYTES_MAX)?;
+                let bytes = reader.document(head.size, INDEX_BYTES_MAX)?;
                 let found = Layer::decode(&bytes).or_fail(ErrorKind::Other, said)?;
-                wanted = named(&found);
+                want(&found, &mut wanted)?;
                 layer = Some(found);
             }
             (None, _) => return Err(bad("it does not begin with an index")),
@@ -51,19 +60,24 @@ pub fn read<R: Source>(source: R, size: u64, staging: &Staging, index: Option<La
                 let bytes = reader.document(head.size, MADE_BYTES_MAX)?;
                 made = Some(String::from_utf8_lossy(&bytes).into_owned());
             }
-            (Some(layer), "besides") => {
-                let bytes = reader.document(head.size, DOCUMENT_BYTES_MAX)?;
-                besides = Layer::decode(&bytes).or_fail(ErrorKind::Other, said)?;
-                check_besides(layer, &besides)?;
-                wanted.extend(named(&besides));
+            (Some(layer), "besides") if besides.is_none() => {
+                let bytes = reader.document(head.size, BESIDES_BYTES_MAX)?;
+                let found = Layer::decode(&bytes).or_fail(ErrorKind::Other, said)?;
+                check_besides(layer, &found)?;
+                want(&found, &mut wanted)?;
+                besides = Some(found);
             }
             (Some(_), name) => {
                 if let Some(key) = name.strip_prefix("keys/") {
                     let key: Key = key.parse().map_err(|_| bad("a member is named like no key"))?;
-                    if answers.len() >= KEYS_MAX {
+                    keys = keys.saturating_add(1);
+                    if keys > KEYS_MAX {
                         return Err(bad("it has too many keys"));
                     }
-                    answers.push(Answer { key, note: reader.document(head.size, DOCUMENT_BYTES_MAX)? });
+                    if notes.has(&key) {
+                        answers.push(Answer { key, note: reader.document(head.size, left)? });
+                        left = left.saturating_sub(head.size);
+                    }
                 } else if let Some(digest) = name.strip_prefix("contents/") {
                     let digest: Blake3 = digest.parse().map_err(|_| bad("a member is named like no content"))?;
                     if wanted.remove(&digest) != Some(head.size) {
@@ -80,9 +94,19 @@ pub fn read<R: Source>(source: R, size: u64, staging: &Staging, index: Option<La
     if !wanted.is_empty() {
         return Err(bad("content that its index names is missing"));
     }
-    lay(&layer, &besides, &kept, &staging.files().to("stage a layer")?)?;
+    lay(&layer, &besides.unwrap_or_default(), &kept, &staging.files().to("stage a layer")?)?;
     fs::remove_dir_all(&kept).map_err(|source| Error::io(ErrorKind::Other, "remove", &kept, source))?;
     Ok(Unpacked { layer, made, answers })
+}
+
+/// Notes which contents have to come.
+fn want(layer: &Layer, wanted: &mut BTreeMap<Blake3, u64>) -> Result<(), Error> {
+    for (_, content) in layer.files() {
+        if wanted.insert(content.digest, content.size).is_some_and(|size| size != content.size) {
+            return Err(bad("its index gives one content two sizes"));
+        }
+    }
+    Ok(())
 }
 
 fn bad(reason: &str) -> Error {

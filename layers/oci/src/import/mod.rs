@@ -50,6 +50,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Bytes that a layer may unpack to whose blob has this size.
+    pub fn unpacked(&self, blob_bytes: u64) -> u64 {
+        blob_bytes.saturating_mul(self.ratio).saturating_add(self.spare_bytes).min(self.layer_bytes)
+    }
+}
+
 /// How much of a blob is still read to tell whether it is damaged, when what is in it is refused, in
 /// bytes: a size may be a lie, and a source may never end.
 const REST_BYTES_MAX: u64 = 256 << 20;
@@ -103,8 +110,7 @@ pub fn unpack(
     let name = descriptor.digest().to_string();
     let refuse = |reason: String| Error::Unpack { layer: name.clone(), reason };
     let compressed = compression(descriptor).map_err(refuse)?;
-    let bytes = descriptor.size().saturating_mul(limits.ratio).saturating_add(limits.spare_bytes);
-    let bytes = bytes.min(limits.layer_bytes);
+    let bytes = limits.unpacked(descriptor.size());
     let mut blob = Verified::open(blobs, descriptor)?;
     let unpacked = {
         let reader: Box<dyn Read + '_> = match compressed {
