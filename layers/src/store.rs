@@ -4,6 +4,7 @@
 //! STORE/layers/ID/index   the canonical index; BLAKE3 of it is ID
 //! STORE/layers/ID/checked the boot in which its files were last known to be whole
 //! STORE/layers/ID/made    what made it, in words, for people alone
+//! STORE/layers/ID/foreign there if nobody vouches for it: builds do not see it
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
 //! STORE/keys/KEY          ID of the layer that a step with this key made, and the step's note
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
@@ -21,6 +22,9 @@ use crate::index::INDEX_BYTES_MAX;
 use crate::upkeep;
 use crate::workplace::{Staging, Workplace};
 use crate::{Blake3, Error, Key, Layer};
+
+/// Marks a layer that nobody vouches for.
+const FOREIGN: &str = "foreign";
 
 /// The store of one user. Cheap to clone; safe for several processes at once.
 #[derive(Clone, Debug)]
@@ -86,6 +90,30 @@ impl Store {
     /// # Errors
     /// Changes that no directories can hold; I/O errors.
     pub fn publish(&self, staging: Staging, layer: Layer, key: &Key, note: &[u8]) -> Result<StoredLayer, Error> {
+        let stored = self.place(staging, layer)?;
+        self.remember(key, &stored, note)?;
+        Ok(stored)
+    }
+
+    /// Keeps a layer that came from elsewhere and that nobody vouches for, to be looked at. Its index does
+    /// not say all that overlay shows (modes of the directories above, bytes of further names of files of the
+    /// layers below), so builds do not see it, and one that makes the same layer puts its own in its place.
+    /// The key keeps it from being cleaned away. One that is there already stays.
+    ///
+    /// # Errors
+    /// As [`Store::publish`].
+    pub fn shelve(&self, staging: Staging, layer: Layer, key: &Key) -> Result<StoredLayer, Error> {
+        let path = staging.path().join(FOREIGN);
+        fs::write(&path, b"").at("write", &path)?;
+        self.publish(staging, layer, key, b"")
+    }
+
+    /// Whether nobody vouches for a layer.
+    fn is_foreign(&self, id: &Blake3) -> bool {
+        self.root.join("layers").join(id.to_hex()).join(FOREIGN).exists()
+    }
+
+    fn place(&self, staging: Staging, layer: Layer) -> Result<StoredLayer, Error> {
         staging.files()?;
         layer.check()?;
         let index = layer.encode();
@@ -96,6 +124,9 @@ impl Store {
         fs::write(&checked, self.era.as_bytes()).at("write", &checked)?;
         let place = self.root.join("layers").join(id.to_hex());
         fs::remove_file(staging.path().join("lock")).at("remove", staging.path().join("lock"))?;
+        if self.is_foreign(&id) {
+            self.drop_layer(&id)?;
+        }
         match fs::rename(staging.path(), &place) {
             Ok(()) => {}
             // It is there already: from another build, or from another boot and then looked through, and
@@ -104,9 +135,7 @@ impl Store {
             Err(_) if !place.exists() => fs::rename(staging.path(), &place).at("rename to", &place)?,
             Err(error) => return Err(error).at("rename to", place),
         }
-        let stored = StoredLayer { id, layer: Arc::new(layer), root: self.root.clone() };
-        self.remember(key, &stored, note)?;
-        Ok(stored)
+        Ok(StoredLayer { id, layer: Arc::new(layer), root: self.root.clone() })
     }
 
     /// Remembers that a step with this key makes this layer.
@@ -138,11 +167,14 @@ impl Store {
         Ok(self.layer(&Blake3(*id))?.map(|layer| (layer, note.to_vec())))
     }
 
-    /// The layer with this id, if it is here and its index is undamaged.
+    /// The layer with this id, if it is here, undamaged, and somebody vouches for it.
     ///
     /// # Errors
     /// I/O errors other than "not there".
     pub fn layer(&self, id: &Blake3) -> Result<Option<StoredLayer>, Error> {
+        if self.is_foreign(id) {
+            return Ok(None);
+        }
         let path = self.root.join("layers").join(id.to_hex()).join("index");
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -252,6 +284,41 @@ mod tests {
             fs::write(made.directory().with_file_name("index"), b"rubbish").unwrap();
             assert!(store.recall(&key).unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn what_nobody_vouches_for_never_stands_in_for_a_layer() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), "test").unwrap();
+        let (own, other) = (KeyBuilder::new("test", 1).finish(), KeyBuilder::new("imported", 1).finish());
+        // The same index, and besides it something that the index does not say.
+        let planted = || {
+            let staging = store.stage().unwrap();
+            let layer = layer_with(&staging, "a", b"hello");
+            fs::write(staging.files().unwrap().join("planted"), b"").unwrap();
+            (staging, layer)
+        };
+        let genuine = || {
+            let staging = store.stage().unwrap();
+            let layer = layer_with(&staging, "a", b"hello");
+            (staging, layer)
+        };
+        let has_planted = |stored: &StoredLayer| stored.directory().join("planted").exists();
+        let (staging, layer) = planted();
+        let shelved = store.shelve(staging, layer, &other).unwrap();
+        assert!(has_planted(&shelved) && store.peek(&shelved.id).unwrap().is_some());
+        // No key answers with it, not even one that is left of the genuine layer.
+        store.remember(&own, &shelved, b"").unwrap();
+        assert!(store.recall(&own).unwrap().is_none() && store.recall(&other).unwrap().is_none());
+        let (staging, layer) = genuine();
+        let made = store.publish(staging, layer, &own, b"").unwrap();
+        assert_eq!(made.id, shelved.id);
+        assert!(!has_planted(&made) && store.recall(&own).unwrap().is_some());
+        // And what a build made stays.
+        let (staging, layer) = planted();
+        store.shelve(staging, layer, &other).unwrap();
+        assert!(!has_planted(&made) && store.recall(&own).unwrap().is_some());
+        assert!(fs::read_dir(home.path().join("tmp")).unwrap().next().is_none());
     }
 
     #[test]

@@ -63,8 +63,8 @@ fn is_name_of_below(layer: &Layer, change: &Change) -> bool {
     matches!(change, Change::Set(Entry { kind: Kind::HardLink(target), .. }) if !own(target))
 }
 
-/// Takes what came out of a parcel into the store. Only with `trust` does the layer answer the keys that the
-/// parcel says.
+/// Takes what came out of a parcel into the store. Only with `trust` do builds use the layer, and does it answer
+/// the keys that the parcel says.
 ///
 /// # Errors
 /// I/O errors of the store.
@@ -72,8 +72,11 @@ pub fn keep(store: &Store, staging: Staging, unpacked: Unpacked, trust: bool) ->
     let Unpacked { layer, made, answers } = unpacked;
     // Under a key of its own, so that cleaning does not take it for a leftover.
     let key = KeyBuilder::new("imported layer", 1).field("layer", layer.id()).finish();
-    let stored =
-        store.publish(staging, layer, &key, b"").or_fail(ErrorKind::Other, || "failed to keep the layer".into())?;
+    let stored = match trust {
+        true => store.publish(staging, layer, &key, b""),
+        false => store.shelve(staging, layer, &key),
+    };
+    let stored = stored.or_fail(ErrorKind::Other, || "failed to keep the layer".into())?;
     if let Some(made) = &made {
         stored.describe(made);
     }
