@@ -51,7 +51,7 @@ pub fn attach(
         let document = Document::read(&writer, &descriptor)?;
         let what = format!("attach {name} to the image");
         let mut pushes = Vec::new();
-        for one in document.all_blobs() {
+        for one in &document.blobs {
             let digest = blob::sha256(one.digest()).map_err(failed(&what))?;
             let content = Content::File(writer.blob_path(&digest).unwrap_or_default());
             pushes.push(BlobPush { digest, size: one.size(), content, mount_from: Vec::new() });

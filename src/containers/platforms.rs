@@ -40,7 +40,7 @@ impl Platforms {
             return self.add(with_platform(layout, &chosen)?, called, from);
         }
         for child in &document.children {
-            self.add(with_platform(layout, &child.descriptor)?, called.clone(), from)?;
+            self.add(with_platform(layout, child)?, called.clone(), from)?;
         }
         Ok(())
     }

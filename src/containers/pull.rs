@@ -5,14 +5,15 @@ use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use ::oci::image::{self, Platform, Wanted};
-use ::oci::oci_spec::image::{Descriptor, ImageIndex, MediaType};
-use ::oci::{Blobs, blob};
+use ::oci::oci_spec::image::{Descriptor, MediaType};
+use ::oci::{Blobs, blob, document};
 use layers::Workplace;
 use registry::{BlobPull, Manifest, Reference, Repository, Selector, media_type};
 
 use super::connection::Connection;
 use super::destination::Destination;
-use super::{DOCUMENT_BYTES_MAX, Document, failed, refused};
+use super::document::{DOCUMENT_BYTES_MAX, Document};
+use super::{failed, refused};
 use crate::cli::options::BuildRequest;
 use crate::error::{Error, Kind, ResultExt};
 
@@ -83,7 +84,7 @@ impl Pull<'_> {
         let descriptor = self.choose(&manifest, &remote, &what)?;
         let document = Document::read(&remote, &descriptor)?;
         let mut pulls = Vec::new();
-        for one in document.all_blobs() {
+        for one in &document.blobs {
             let digest = blob::sha256(one.digest()).map_err(failed(&what))?;
             pulls.push(BlobPull { digest, size: one.size(), target: scratch.path().join(digest.to_hex()) });
         }
@@ -104,8 +105,7 @@ impl Pull<'_> {
         let whole = Descriptor::new(MediaType::from(manifest.media_type.as_str()), manifest.bytes.len() as u64, digest);
         let is_index = matches!(manifest.media_type.as_str(), media_type::IMAGE_INDEX | media_type::DOCKER_LIST);
         let Some(platform) = self.platform.clone().filter(|_| is_index) else { return Ok(whole) };
-        let index: ImageIndex = serde_json::from_slice(&manifest.bytes)
-            .or_fail(Kind::Other, || format!("failed to {what}: its index is damaged"))?;
+        let index = document::index(&manifest.bytes, &whole).map_err(failed(what))?;
         let wanted = Wanted { name: None, platform: Some(platform) };
         image::find(remote, &index, &wanted).map(|image| image.descriptor).map_err(failed(what))
     }

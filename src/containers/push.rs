@@ -97,8 +97,11 @@ impl Push<'_> {
             let document = Document::read(&writer, &exported.descriptor)?;
             let place = |descriptor: &Descriptor| {
                 let digest = blob::sha256(descriptor.digest()).map_err(failed("pack the image"))?;
-                // What is missing the registry has, as it was asked.
-                Ok(writer.blob_path(&digest).unwrap_or_default())
+                // What was not packed the registry had, as it was asked.
+                writer.blob_path(&digest).ok_or_else(|| {
+                    Error::other(format!("failed to push to {}: it has no longer the blob {digest}", self.reference))
+                        .hint("run the command again: it packs what is missing")
+                })
             };
             self.push(&document, &place, repository, scratch)
         })
@@ -114,22 +117,23 @@ impl Push<'_> {
         let what = format!("push to {}", self.reference);
         let mut pushes = Vec::new();
         let mut bytes = 0u64;
-        for descriptor in document.all_blobs() {
+        for descriptor in &document.blobs {
             let digest = blob::sha256(descriptor.digest()).map_err(failed(&what))?;
             let size = descriptor.size();
             bytes = bytes.saturating_add(size);
             if repository.has_blob(&digest).map_err(refused(what.clone()))? {
                 continue;
             }
-            let content = Content::File(place(&descriptor)?);
+            let content = Content::File(place(descriptor)?);
             pushes.push(BlobPush { digest, size, content, mount_from: self.mount_from.to_vec() });
         }
         let sizes: Vec<u64> = pushes.iter().map(|push| push.size).collect();
         let how = repository.push_blobs(pushes).map_err(refused(what.clone()))?;
         let gone = how.iter().zip(sizes).filter(|(how, _)| **how == Pushed::Sent);
         let sent = gone.fold(0u64, |sum, (_, size)| sum.saturating_add(size));
-        for child in &document.children {
-            push_document(child, repository, &what)?;
+        for part in &document.below {
+            let kind = part.descriptor.media_type().to_string();
+            repository.push_manifest(None, &kind, &part.bytes).map_err(refused(what.clone()))?;
         }
         let tag = self.reference.tag.clone().unwrap_or_else(registry::Tag::latest);
         let kind = document.descriptor.media_type().to_string();
@@ -139,15 +143,6 @@ impl Push<'_> {
         }
         Ok(Done { digest: document.descriptor.digest().to_string(), sent, bytes })
     }
-}
-
-fn push_document(document: &Document, repository: &Repository, what: &str) -> Result<(), Error> {
-    for child in &document.children {
-        push_document(child, repository, what)?;
-    }
-    let kind = document.descriptor.media_type().to_string();
-    let pushed = repository.push_manifest(None, &kind, &document.bytes);
-    pushed.map(drop).map_err(refused(what.to_owned()))
 }
 
 /// Reads a reference as people write it.

@@ -1,6 +1,6 @@
 //! JSON documents: written in one way, read with bounds.
 
-use oci_spec::image::{Descriptor, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -30,6 +30,22 @@ fn sorted(value: Value) -> Value {
         Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
         other => other,
     }
+}
+
+/// An index, out of bytes that were held to its descriptor.
+///
+/// # Errors
+/// It is damaged, of another type than was announced, or a manifest as well (CVE-2021-41190).
+pub fn index(bytes: &[u8], descriptor: &Descriptor) -> Result<ImageIndex, Error> {
+    parse(bytes, descriptor.digest().as_ref(), descriptor.media_type(), Members::Index)
+}
+
+/// A manifest, out of bytes that were held to its descriptor.
+///
+/// # Errors
+/// It is damaged, of another type than was announced, or an index as well (CVE-2021-41190).
+pub fn manifest(bytes: &[u8], descriptor: &Descriptor) -> Result<ImageManifest, Error> {
+    parse(bytes, descriptor.digest().as_ref(), descriptor.media_type(), Members::Manifest)
 }
 
 /// A document behind a descriptor, verified and parsed.

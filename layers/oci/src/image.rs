@@ -1,6 +1,6 @@
 //! Images: configuration, manifest and index (image-spec, config.md, manifest.md, image-index.md).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use layers::Sha256;
@@ -17,6 +17,9 @@ use crate::{Error, Packed};
 
 /// Most layers of an image that are read: no engine takes more than 127, and overlay 500.
 const LAYERS_MAX: usize = 500;
+/// Most indexes in an index that are read, and most images in all of them that are looked at.
+const INDEXES_MAX: usize = 100;
+const IMAGES_MAX: usize = 10_000;
 /// Longest list of names in the history, in bytes.
 const CREATED_BY_BYTES_MAX: usize = 1000;
 /// Docker's names for what OCI standardised (distribution, image manifest version 2, schema 2).
@@ -314,21 +317,26 @@ pub fn find(blobs: &dyn Blobs, index: &ImageIndex, wanted: &Wanted) -> Result<Im
         .filter(|descriptor| descriptor.artifact_type().is_none())
         .filter(|descriptor| wanted.name.is_none() || reference_name(descriptor) == wanted.name.as_deref())
         .collect();
+    let none = |found: String| Error::NoImage { wanted: wanted.to_string(), found };
+    let fits = |descriptor: &&Descriptor| {
+        let offered = descriptor.platform().as_ref();
+        let is_for = |platform: &Platform| offered.is_none_or(|offered| platform.fits(offered));
+        is_manifest(descriptor.media_type()) && wanted.platform.as_ref().is_none_or(is_for)
+    };
     let mut images = Vec::new();
+    let mut read_before = BTreeSet::new();
     for descriptor in named {
-        if is_index(descriptor.media_type()) {
+        if !is_index(descriptor.media_type()) {
+            images.extend(Some(descriptor).filter(fits).cloned());
+        } else if read_before.insert(descriptor.digest().as_ref()) {
             // An index in an index in an index is nothing that tools make.
             let inner: ImageIndex = document::fetch(blobs, descriptor, Members::Index)?;
-            images.extend(inner.manifests().iter().filter(|inner| !is_index(inner.media_type())).cloned());
-        } else {
-            images.push(descriptor.clone());
+            images.extend(inner.manifests().iter().filter(fits).cloned());
+        }
+        if read_before.len() >= INDEXES_MAX || images.len() >= IMAGES_MAX {
+            return Err(none("there are more than can be looked through".into()));
         }
     }
-    images.retain(|descriptor| is_manifest(descriptor.media_type()));
-    if let Some(platform) = &wanted.platform {
-        images.retain(|descriptor| descriptor.platform().as_ref().is_none_or(|offered| platform.fits(offered)));
-    }
-    let none = |found: String| Error::NoImage { wanted: wanted.to_string(), found };
     let image = match images.as_slice() {
         [] => return Err(none(offered(index))),
         [descriptor] => read(blobs, descriptor)?,

@@ -9,7 +9,7 @@
 pub mod archive;
 pub mod artifact;
 pub mod blob;
-mod document;
+pub mod document;
 pub mod error;
 pub mod export;
 pub mod image;
