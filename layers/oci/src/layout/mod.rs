@@ -6,6 +6,7 @@
 //! blobs/sha256/HEX    everything else
 //! ```
 
+pub mod place;
 mod read;
 mod write;
 
