@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::error::IoContext;
-use crate::{Blake3, Change, Content, Error, Kind, Store, StoredLayer, open_plain};
+use crate::{Blake3, Content, Error, Store, StoredLayer, open_plain};
 
 /// Age of a layer that no key names and no build can still be about to name: the key is written
 /// right after the layer.
@@ -17,17 +17,13 @@ const ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
 const USE_GRAIN: Duration = Duration::from_secs(60 * 60);
 
 impl StoredLayer {
-    /// Whether every file has its content.
+    /// Whether every file has its content, and nothing else is wrong.
     pub fn is_whole(&self) -> bool {
         let directory = self.directory();
         let mut buffer = vec![0; 1 << 20];
-        self.layer.changes.iter().all(|(path, change)| match change {
-            Change::Set(entry) | Change::Replace(entry) => match &entry.kind {
-                Kind::File(content) => holds(&path.under(&directory), content, &mut buffer).unwrap_or(false),
-                _ => true,
-            },
-            Change::Remove => true,
-        })
+        let mut files = self.layer.files();
+        files.all(|(path, content)| holds(&path.under(&directory), content, &mut buffer).unwrap_or(false))
+            && self.misshapen().is_empty()
     }
 }
 
@@ -156,6 +152,41 @@ mod tests {
         fs::write(made.directory().join("a"), [0; 5]).unwrap();
         let (_, again) = publish(&Store::open(home.path(), "third boot").unwrap(), "a");
         assert!(again.is_whole());
+    }
+
+    #[test]
+    fn every_damage_that_overlay_would_show_is_found_out_after_a_reboot() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), "0").unwrap();
+        let meta = Meta::root_owned(0o755, Time::seconds(1));
+        let path = |text: &str| TreePath::new(text).unwrap();
+        let layer = Layer::of([
+            (path("directory"), Entry::directory(meta)),
+            (path("link"), Entry::symlink(b"directory", Time::default())),
+        ]);
+        let key = KeyBuilder::new("test", 1).finish();
+        type Damage = fn(&Path);
+        let damages: [Damage; 5] = [
+            |_| {},
+            |at| fs::remove_dir(at.join("directory")).unwrap(),
+            |at| {
+                fs::remove_file(at.join("link")).unwrap();
+                std::os::unix::fs::symlink("/etc", at.join("link")).unwrap();
+            },
+            |at| fs::write(at.join("directory/planted"), b"").unwrap(),
+            |at| fs::create_dir(at.join("planted")).unwrap(),
+        ];
+        for (number, damage) in damages.into_iter().enumerate() {
+            let staging = store.stage().unwrap();
+            let files = staging.files().unwrap();
+            fs::create_dir(files.join("directory")).unwrap();
+            std::os::unix::fs::symlink("directory", files.join("link")).unwrap();
+            let made = store.publish(staging, layer.clone(), &key, b"").unwrap();
+            damage(&made.directory());
+            let after = Store::open(home.path(), &format!("boot {number}")).unwrap();
+            assert_eq!(after.recall(&key).unwrap().is_some(), number == 0, "{number}");
+            store.forget(&made.id).unwrap();
+        }
     }
 
     #[test]
