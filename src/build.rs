@@ -20,6 +20,7 @@ use crate::inventory::lineage;
 use crate::means;
 use crate::patience::Patience;
 use crate::progress::Outcome;
+use crate::slots;
 use crate::spec::choice::Stage;
 use crate::spec::outline::Outline;
 use crate::spec::{self, KnownProviders, Release, ResolvedSpec};
@@ -33,7 +34,7 @@ pub fn run(request: &BuildRequest) -> Result<Vec<Artifact>, Error> {
     let mut spec = read_spec(request)?;
     request.options.apply(&mut spec, &request.config, &request.current_directory)?;
     let patience = Patience::start(request);
-    let built = means::slot(&request.config, request.interrupted.as_ref(), &*request.reporter).and_then(|_slot| {
+    let built = slots::slot(&request.config, request.interrupted.as_ref(), &*request.reporter).and_then(|_slot| {
         let workshop = means::prepare(request, &spec)?;
         let target = Target { directory: spec.destination.clone(), force: request.options.force };
         let given = given_lock(request)?;

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, ResultExt};
 use crate::finalize::cache::ImageCache;
 use crate::means;
+use crate::slots;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Errors
 /// I/O errors; a build that runs.
 pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
-    let _alone = means::all_slots(config)?;
+    let _alone = slots::alone(config)?;
     let packages = config.cache_dir.join("packages");
     let store = config.cache_dir.join("store");
     let images = ImageCache::new(&config.cache_dir);
@@ -59,7 +60,7 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
 /// # Errors
 /// I/O errors; a build that runs.
 pub fn collect(config: &Config) -> Result<u64, Error> {
-    let _alone = means::all_slots(config)?;
+    let _alone = slots::alone(config)?;
     expire_layers(config)
 }
 

@@ -38,6 +38,7 @@ pub mod progress;
 pub mod remote;
 pub mod sbom;
 pub mod shell;
+pub mod slots;
 pub mod spec;
 pub mod stages;
 pub mod sysusers;

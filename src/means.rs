@@ -1,9 +1,9 @@
 //! The means of a build, made from a request: the one place where configuration becomes a
 //! [`Context`].
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -247,62 +247,4 @@ impl Progress for Told {
             self.reporter.debug(&format!("fetched {what} from {from}"));
         }
     }
-}
-
-/// Waits until fewer builds run with this cache directory than the configuration allows; the
-/// place is held until the value is dropped.
-///
-/// # Errors
-/// I/O errors; an interruption.
-pub fn slot(config: &Config, interrupted: &AtomicBool, reporter: &dyn Reporter) -> Result<File, Error> {
-    let directory = config.cache_dir.join("slots");
-    fs::create_dir_all(&directory).map_err(|source| {
-        Error::io(Kind::Configuration, "create directory", &directory, source)
-            .hint("name a directory that you can write to with --cache-dir")
-    })?;
-    let mut told = false;
-    loop {
-        for number in 0..config.max_concurrent_builds.max(1) {
-            let path = directory.join(number.to_string());
-            let file = File::create(&path).map_err(|source| Error::io(Kind::Configuration, "create", &path, source))?;
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(source)) => return Err(Error::io(Kind::Build, "lock", &path, source)),
-            }
-        }
-        if !told {
-            reporter.info("waiting for other builds to end (core.max_concurrent_builds)");
-            told = true;
-        }
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(Error::interrupted());
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// Takes every place at once, so that no build runs meanwhile.
-///
-/// # Errors
-/// A build runs with this cache directory; I/O errors.
-pub fn all_slots(config: &Config) -> Result<Vec<File>, Error> {
-    let directory = config.cache_dir.join("slots");
-    fs::create_dir_all(&directory)
-        .map_err(|source| Error::io(Kind::Configuration, "create directory", &directory, source))?;
-    let mut held = Vec::new();
-    for number in 0..config.max_concurrent_builds.max(1) {
-        let path = directory.join(number.to_string());
-        let file = File::create(&path).map_err(|source| Error::io(Kind::Configuration, "create", &path, source))?;
-        match file.try_lock() {
-            Ok(()) => held.push(file),
-            Err(TryLockError::WouldBlock) => {
-                return Err(
-                    Error::other("a build is running with this cache directory").hint("try again when it has ended")
-                );
-            }
-            Err(TryLockError::Error(source)) => return Err(Error::io(Kind::Other, "lock", &path, source)),
-        }
-    }
-    Ok(held)
 }

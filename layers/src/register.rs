@@ -231,6 +231,27 @@ impl Store {
         Ok(answers)
     }
 
+    /// Forgets which steps made these layers, which stay: the next build that wants one runs its step, and if
+    /// that makes the same layer, it is the one that is there.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn forget_steps(&self, layers: &BTreeSet<Blake3>) -> Result<(), Error> {
+        if layers.is_empty() {
+            return Ok(());
+        }
+        let keys = self.root().join("keys");
+        for entry in fs::read_dir(&keys).at("list", &keys)? {
+            let path = entry.at("list", &keys)?.path();
+            let mut id = [0; 32];
+            let is_read = File::open(&path).and_then(|mut file| file.read_exact(&mut id)).is_ok();
+            if is_read && layers.contains(&Blake3(id)) {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a layer away, so that the next build that wants it makes it again.
     ///
     /// # Errors
@@ -298,6 +319,11 @@ mod tests {
         fs::rename(&at, at.with_file_name("moved")).unwrap();
         std::os::unix::fs::symlink("moved", &at).unwrap();
         assert_eq!(stored.misshapen().len(), 1);
+        assert!(store.recall(&key).unwrap().is_some());
+        store.forget_steps(&BTreeSet::from([Blake3::of(b"another")])).unwrap();
+        assert!(store.recall(&key).unwrap().is_some());
+        store.forget_steps(&BTreeSet::from([stored.id])).unwrap();
+        assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_some());
         store.forget(&stored.id).unwrap();
         assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_none());
     }

@@ -22,6 +22,7 @@ use crate::inventory::usage::{Usage, usage};
 use crate::inventory::verify::{Report, verify};
 use crate::inventory::{self, short};
 use crate::progress::{Reporter, human_bytes, printable};
+use crate::slots;
 
 use super::images::as_json;
 use super::layers_arguments::LayersCommand;
@@ -78,12 +79,19 @@ pub(super) fn run(
             print(&if json { as_json(&usage)? } else { sums(&usage) })?;
         }
         LayersCommand::Verify { repair, json } => {
-            let report = verify(&store, repair, &reporter(), interrupt::watch()?.as_ref())?;
+            // What is removed may be mounted by nobody.
+            let _alone = repair.then(|| slots::alone(config)).transpose()?;
+            let lineages = repair.then(lineages);
+            let report = verify(&store, lineages.as_deref(), &reporter(), interrupt::watch()?.as_ref())?;
             print(&if json { as_json(&report)? } else { printable(&verdict(&report)) })?;
             return Ok(ExitCode::from(u8::from(!report.damaged.is_empty() && !repair)));
         }
         LayersCommand::Export { id, file, force } => export(&store, &id, &directory.join(file), force)?,
-        LayersCommand::Import { file, trust_keys } => import(&store, &directory.join(file), trust_keys)?,
+        LayersCommand::Import { file, trust_keys } => {
+            // As a build does, so that nothing is cleaned away meanwhile.
+            let _slot = slots::slot(config, interrupt::watch()?.as_ref(), &*reporter())?;
+            import(&store, &directory.join(file), trust_keys)?;
+        }
         LayersCommand::Gc => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -202,7 +210,15 @@ fn verdict(report: &Report) -> String {
     let _ = match (report.damaged.len(), report.repaired) {
         (0, _) => writeln!(text, "{} layers are whole, {}", report.layers, human_bytes(report.bytes)),
         (count, true) => {
-            writeln!(text, "removed {count} damaged layers of {}: the next build makes them again", report.layers)
+            let above = match report.above {
+                0 => String::new(),
+                above => format!(", and {above} that were made on top of them"),
+            };
+            writeln!(
+                text,
+                "removed {count} damaged layers of {}: the next build makes them again{above}",
+                report.layers
+            )
         }
         (count, false) => {
             writeln!(

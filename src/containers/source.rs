@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::finalize::oci::Finished;
 use crate::means;
 use crate::patience::Patience;
+use crate::slots;
 use crate::spec::ResolvedSpec;
 use crate::spec::choice::Stage;
 use crate::stages;
@@ -81,7 +82,7 @@ pub fn built<T>(
     let mut spec = build::read_spec(request)?;
     request.options.apply(&mut spec, &request.config, &request.current_directory)?;
     let patience = Patience::start(request);
-    let done = means::slot(&request.config, request.interrupted.as_ref(), &*request.reporter).and_then(|_slot| {
+    let done = slots::slot(&request.config, request.interrupted.as_ref(), &*request.reporter).and_then(|_slot| {
         let workshop = means::prepare(request, &spec)?;
         let cx = &workshop.context;
         build::stage(cx, Stage::Validate, || stages::validate(&spec, &cx.catalogue))?;

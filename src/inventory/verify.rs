@@ -1,6 +1,6 @@
 //! Looks all layers through, byte by byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use layers::{Blake3, Content, Flaw, Listed, Store, StoredLayer, TreePath};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::lineage::{self, Lineage};
 use crate::error::{Error, Kind, ResultExt};
 use crate::progress::{Reporter, Task, Unit};
 
@@ -26,6 +27,8 @@ pub struct Report {
     pub damaged: Vec<Damaged>,
     /// Whether what is damaged was removed.
     pub repaired: bool,
+    /// Layers on top of what was removed whose steps will run again.
+    pub above: usize,
 }
 
 /// A layer with something wrong.
@@ -40,14 +43,15 @@ pub struct Damaged {
     pub flaws: Vec<String>,
 }
 
-/// Reads every index and every file of every layer; with `repair`, layers that are damaged are removed, so
-/// that the next build that wants them makes them again.
+/// Reads every index and every file of every layer. With `repair`, the layers of specs as they were last built,
+/// those that are damaged are removed, so that the next build that wants them makes them again; so are the
+/// steps above them forgotten, which may have seen the damage. No build may be running then.
 ///
 /// # Errors
 /// I/O errors of the store itself; an interruption.
 pub fn verify(
     store: &Store,
-    repair: bool,
+    repair: Option<&[Lineage]>,
     reporter: &Arc<dyn Reporter>,
     interrupted: &AtomicBool,
 ) -> Result<Report, Error> {
@@ -94,7 +98,12 @@ pub fn verify(
         }
     };
     flaws.retain(|id, _| there.contains(id));
-    let mut report = Report { layers: found.len(), bytes, damaged: Vec::new(), repaired: repair };
+    let mut report = Report { layers: found.len(), bytes, repaired: repair.is_some(), ..Report::default() };
+    if let Some(lineages) = repair {
+        let above = lineage::above(lineages, &flaws.keys().copied().collect::<BTreeSet<_>>());
+        store.forget_steps(&above).or_fail(Kind::Other, || "failed to forget steps".into())?;
+        report.above = above.len();
+    }
     for (id, flaws) in flaws {
         let layer = found.iter().find(|(other, _)| *other == id).and_then(|(_, layer)| layer.as_ref());
         let phrase = |flaw: &Flaw| {
@@ -103,7 +112,7 @@ pub fn verify(
         };
         let made = layer.and_then(StoredLayer::made);
         report.damaged.push(Damaged { id, made, flaws: flaws.iter().map(phrase).collect() });
-        if repair {
+        if repair.is_some() {
             store.forget(&id).or_fail(Kind::Other, || format!("failed to remove the layer {id}"))?;
         }
     }
