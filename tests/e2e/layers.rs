@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use layers::{Change, Content, Entry, Layer, Meta, Time, TreePath, tar};
 use serde_json::Value;
 
 use crate::fidelity::odd;
@@ -76,7 +77,7 @@ fn layers_are_listed_compared_checked_and_moved() {
             "2 of ",
         ],
     );
-    case.run(&["layers", "verify", "--repair"]).with(0, &["removed 2 damaged layers"]);
+    case.run(&["layers", "verify", "--repair"]).with(0, &["removed 2 damaged layers", "that were made on top of them"]);
     case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
     // The next build makes them again, and the image is the same.
     let before = fs::read_to_string(case.directory.join("output/two.SHA256SUMS")).unwrap();
@@ -117,8 +118,40 @@ fn nothing_that_a_build_uses_is_collected() {
         std::thread::sleep(Duration::from_millis(20));
     }
     case.run(&["layers", "gc"]).with(1, &["a build is running with this cache directory"]);
+    case.run(&["layers", "verify", "--repair"]).with(1, &["a build is running with this cache directory"]);
     case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
     assert!(child.wait().unwrap().success());
     case.run(&["layers", "gc"]).with(0, &["freed 0 B"]);
     case.nothing_is_left();
+}
+
+#[test]
+fn a_layer_of_others_writes_nothing_elsewhere() {
+    let Some(case) = Case::new("hostile") else { return };
+    case.write("outside/there", "untouched");
+    let outside = case.directory.join("outside");
+    let meta = Meta::root_owned(0o644, Time::default());
+    let link = Entry::symlink(outside.as_os_str().as_encoded_bytes(), Time::default());
+    let file = Entry::file(Content::of(b"planted"), meta.clone());
+    for name in ["a/there", "a/one", "a/b/c"] {
+        let changes = [("a", &link), (name, &file)];
+        let changes = changes.map(|(path, entry)| (TreePath::new(path).unwrap(), Change::Set(entry.clone())));
+        let index = Layer { changes: changes.into() }.encode();
+        let mut parcel = Vec::new();
+        for (name, bytes) in
+            [("index".to_owned(), &index[..]), (format!("contents/{}", Content::of(b"planted").digest), b"planted")]
+        {
+            parcel.extend(tar::file_head(name.as_bytes(), bytes.len() as u64, &meta).unwrap());
+            parcel.extend_from_slice(bytes);
+            parcel.resize(parcel.len().next_multiple_of(512), 0);
+        }
+        parcel.extend_from_slice(&tar::END);
+        fs::write(case.directory.join("hostile.tar"), parcel).unwrap();
+        for words in [&["layers", "import", "hostile.tar"][..], &["layers", "import", "hostile.tar", "--trust-keys"]] {
+            case.run(words).with(1, &["lies below something that is not a directory"]);
+            assert_eq!(names(&outside), ["there"]);
+            assert_eq!(fs::read(outside.join("there")).unwrap(), b"untouched");
+        }
+    }
+    case.run(&["layers", "ls"]).with(0, &["no layer is kept"]);
 }

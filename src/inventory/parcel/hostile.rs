@@ -97,14 +97,14 @@ fn nothing_is_written_through_a_link() {
         ("a directory", layer(&[("a", link()), ("a/made", directory())]), none.clone()),
         ("a directory above", layer(&[("a", link()), ("a/b/c", file(b"x"))]), none.clone()),
         ("a hard link", layer(&[("a", link()), ("a/one", hard_link("x")), ("x", file(b"x"))]), none.clone()),
-        ("a hard link to it", layer(&[("a", link()), ("a/there", file(b"x")), ("b", hard_link("a/there"))]), none.clone()),
+        (
+            "a hard link to it",
+            layer(&[("a", link()), ("a/there", file(b"x")), ("b", hard_link("a/there"))]),
+            none.clone(),
+        ),
         ("a copy", layer(&[("a", link()), ("a/one", file(b"x")), ("b", file(b"x"))]), none.clone()),
         ("a link", layer(&[("a", link()), ("a/one", link())]), none),
-        (
-            "besides, a directory",
-            layer(&[("a", link()), ("b", file(b"x"))]),
-            layer(&[("a/made", directory())]),
-        ),
+        ("besides, a directory", layer(&[("a", link()), ("b", file(b"x"))]), layer(&[("a/made", directory())])),
         (
             "besides, another name",
             layer(&[("a", hard_link("below")), ("b", file(b"x"))]),

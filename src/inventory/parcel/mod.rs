@@ -188,7 +188,8 @@ mod tests {
         write_rest(&layer, &[], &mut rest).unwrap();
         let file = staging.path().join("parcel");
         fs::write(&file, &rest).unwrap();
-        let read = read(Rewind(File::open(&file).unwrap()), rest.len() as u64, &staging, Some(Layer::default()), Notes::All);
+        let read =
+            read(Rewind(File::open(&file).unwrap()), rest.len() as u64, &staging, Some(Layer::default()), Notes::All);
         assert!(read.unwrap_err().to_string().contains("that its index does not name"));
         drop(staging);
         assert!(fs::read_dir(home.path().join("tmp")).unwrap().count() <= 1);

@@ -84,9 +84,7 @@ fn take(content: &Content, left: &mut BTreeMap<Blake3, usize>, kept: &Path, host
     *count = count.saturating_sub(1);
     let taken = match count {
         0 => fs::rename(&from, host),
-        _ => File::open(&from)
-            .and_then(|mut from| std::io::copy(&mut from, &mut File::create_new(host)?))
-            .map(drop),
+        _ => File::open(&from).and_then(|mut from| std::io::copy(&mut from, &mut File::create_new(host)?)).map(drop),
     };
     taken.map_err(|source| Error::io(ErrorKind::Other, "write", host, source))
 }
