@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ::oci::artifact::{self, Attachment};
+use ::image::digest::Hashed;
+use ::oci::artifact;
 use ::oci::oci_spec::image::Descriptor;
 use ::oci::{Form, Writer, blob};
-use layers::Staging;
+use layers::{Sha256, Staging};
 use registry::{BlobPush, Content, ImageManifest, Repository};
 
 use super::{Document, failed, refused};
@@ -44,16 +45,23 @@ pub fn attach(
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let kind = TYPES.iter().find(|(end, _)| name.ends_with(end)).map_or(OTHER, |(_, kind)| kind);
-        let mut reader = File::open(path).map_err(|source| Error::io(Kind::Other, "read", path, source))?;
-        let attachment = Attachment { media_type: kind.into(), title: name.clone(), reader: &mut reader };
-        let descriptor = artifact::write(&writer, kind, Some(subject), vec![attachment], &BTreeMap::new())
-            .map_err(failed(&format!("attach {}", path.display())))?;
+        let what = format!("attach {} to the image", path.display());
+        // A disk image is large, so it is sent from where it lies.
+        let (own, size) = digest(path)?;
+        let descriptor = artifact::describe(kind, &name, &own, size)
+            .and_then(|file| artifact::write_of(&writer, kind, Some(subject), vec![file], &BTreeMap::new()))
+            .map_err(failed(&what))?;
         let document = Document::read(&writer, &descriptor)?;
-        let what = format!("attach {name} to the image");
         let mut pushes = Vec::new();
         for one in &document.blobs {
             let digest = blob::sha256(one.digest()).map_err(failed(&what))?;
-            let content = Content::File(writer.blob_path(&digest).unwrap_or_default());
+            let place = match digest == own {
+                true => path.clone(),
+                false => writer
+                    .blob_path(&digest)
+                    .ok_or_else(|| Error::other(format!("failed to {what}: its blob {digest} is gone")))?,
+            };
+            let content = Content::File(place);
             pushes.push(BlobPush { digest, size: one.size(), content, mount_from: Vec::new() });
         }
         repository.push_blobs(pushes).map_err(refused(what.clone()))?;
@@ -62,4 +70,18 @@ pub fn attach(
         repository.push_referrer(&manifest).map_err(refused(what))?;
     }
     Ok(())
+}
+
+/// Digest and size of a file. It is read twice, so that nothing else will do.
+fn digest(path: &Path) -> Result<(Sha256, u64), Error> {
+    let io = |source| Error::io(Kind::Other, "read", path, source);
+    let mut file = File::open(path).map_err(io)?;
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(Error::other(format!("failed to read {}: it is no regular file", path.display()))
+            .hint("write what is to be attached to a file first"));
+    }
+    let mut hashed = Hashed::new(std::io::sink());
+    std::io::copy(&mut file, &mut hashed).map_err(io)?;
+    let (_, digest, size) = hashed.finish();
+    Ok((digest, size))
 }

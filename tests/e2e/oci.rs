@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::fidelity::odd;
 use crate::registry::{Registry, Setup};
 use crate::support::{User, have, must};
-use crate::wrong::case::Case;
+use crate::wrong::case::{Case, names};
 
 /// What layers have to carry: owners, special modes, devices, links, deletions, names that others use.
 const SCRIPT: &str = "#!/bin/sh
@@ -186,6 +186,10 @@ fn an_image_goes_to_a_registry_and_back() {
     case.run(&["oci", "pull", &reference, "back"]).with(0, &["pulled"]);
     case.run(&["oci", "pull", &reference, "back.tar"]).with(0, &["pulled"]);
     assert_eq!(inspect(&[])["Digest"], digest("back").as_str());
+    // Once more in its place, as whoever is in it names it.
+    case.run(&["oci", "pull", &reference, "back/.", "--force"]).with(0, &["pulled"]);
+    assert_eq!(inspect(&[])["Digest"], digest("back").as_str());
+    assert!(!names(&case.directory).iter().any(|name| name.starts_with(".back") || name.starts_with(".oci")));
     case.run(&["oci", "export", "back.tar", "again"]).with(0, &["wrote"]);
     assert_eq!(digest("again"), digest("back"));
     case.run(&[

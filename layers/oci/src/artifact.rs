@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use layers::Sha256;
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 
 use crate::image::{hashed, incomplete};
-use crate::{Error, Writer};
+use crate::{Error, Writer, blob};
 
 /// What stands where nothing is to be said (manifest.md, "Guidance for an Empty Descriptor").
 const EMPTY: &[u8] = b"{}";
@@ -35,14 +36,41 @@ pub fn write(
     attachments: Vec<Attachment<'_>>,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Descriptor, Error> {
-    let artifact_type = MediaType::from(artifact_type);
-    let empty = writer.blob(MediaType::EmptyJSON, &mut &*EMPTY)?;
     let mut blobs = Vec::new();
     for attachment in attachments {
-        let mut descriptor = writer.blob(MediaType::from(attachment.media_type.as_str()), attachment.reader)?;
-        descriptor.set_annotations(Some([(TITLE.to_owned(), attachment.title)].into()));
-        blobs.push(descriptor);
+        let descriptor = writer.blob(MediaType::from(attachment.media_type.as_str()), attachment.reader)?;
+        blobs.push(titled(descriptor, attachment.title));
     }
+    write_of(writer, artifact_type, subject, blobs, annotations)
+}
+
+/// The descriptor of a file that stays where it is.
+///
+/// # Errors
+/// None for a digest of ours.
+pub fn describe(media_type: &str, title: &str, digest: &Sha256, size: u64) -> Result<Descriptor, Error> {
+    let descriptor = Descriptor::new(MediaType::from(media_type), size, blob::digest(digest)?);
+    Ok(titled(descriptor, title.to_owned()))
+}
+
+fn titled(mut descriptor: Descriptor, title: String) -> Descriptor {
+    descriptor.set_annotations(Some([(TITLE.to_owned(), title)].into()));
+    descriptor
+}
+
+/// As [`write()`], of blobs that lie elsewhere: the writer has only what is about them.
+///
+/// # Errors
+/// Errors of the writer.
+pub fn write_of(
+    writer: &Writer,
+    artifact_type: &str,
+    subject: Option<&Descriptor>,
+    mut blobs: Vec<Descriptor>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Descriptor, Error> {
+    let artifact_type = MediaType::from(artifact_type);
+    let empty = writer.blob(MediaType::EmptyJSON, &mut &*EMPTY)?;
     if blobs.is_empty() {
         blobs.push(empty.clone());
     }
