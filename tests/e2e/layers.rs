@@ -1,6 +1,7 @@
 //! What the store holds, as people see it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -154,4 +155,46 @@ fn a_layer_of_others_writes_nothing_elsewhere() {
         }
     }
     case.run(&["layers", "ls"]).with(0, &["no layer is kept"]);
+}
+
+#[test]
+fn an_imported_layer_stands_in_for_none_of_ours() {
+    let Some(case) = Case::new("genuine") else { return };
+    spec(&case, "one", &["tiny-hello"], "");
+    case.build(&[]).with(0, &[]);
+    let ours = id(&listed(&case), "write settings");
+    case.run(&["layers", "export", &ours, "ours.tar"]).with(0, &["wrote"]);
+    let mut bytes = fs::read(case.directory.join("ours.tar")).unwrap();
+    // The same index; directories above that everybody may write to.
+    let name = b"besides\0";
+    let head = (0..bytes.len()).step_by(512).find(|at| bytes[*at..].starts_with(name)).unwrap();
+    let size = usize::from_str_radix(std::str::from_utf8(&bytes[head + 124..head + 135]).unwrap(), 8).unwrap();
+    let body = head + 512..head + 512 + size;
+    let mut besides = Layer::decode(&bytes[body.clone()]).unwrap();
+    assert!(besides.changes.keys().any(|path| path.as_bytes() == b"etc"), "{besides:?}");
+    for change in besides.changes.values_mut() {
+        let Change::Set(entry) = change else { panic!("{change:?}") };
+        entry.meta.mode = 0o777;
+    }
+    bytes[body].copy_from_slice(&besides.encode());
+
+    let Some(other) = Case::new("planted") else { return };
+    fs::write(other.directory.join("ours.tar"), bytes).unwrap();
+    spec(&other, "one", &["tiny-hello"], "");
+    let mode = || fs::metadata(directory(&other, &ours).join("fs/etc")).unwrap().permissions().mode() & 0o777;
+    other.run(&["layers", "import", "ours.tar"]).with(0, &[&ours, "builds do not use it"]);
+    assert_eq!(mode(), 0o777);
+    other.build(&[]).with(0, &[]);
+    assert_eq!((id(&listed(&other), "write settings"), mode()), (ours.clone(), 0o755));
+    // Nor afterwards, nor in the place of one that is damaged.
+    other.run(&["layers", "import", "ours.tar"]).with(0, &[&ours]);
+    assert_eq!(mode(), 0o755);
+    fs::write(directory(&other, &ours).join("fs/etc/hostname"), b"two\n").unwrap();
+    other.run(&["layers", "verify", "--repair"]).with(0, &["removed 1 damaged layers"]);
+    other.run(&["layers", "import", "ours.tar"]).with(0, &[&ours]);
+    assert_eq!(mode(), 0o777);
+    other.build(&["--force", "--no-image-cache"]).with(0, &[]);
+    assert_eq!(mode(), 0o755);
+    let sums = |case: &Case| fs::read_to_string(case.directory.join("output/one.SHA256SUMS")).unwrap();
+    assert_eq!(sums(&case), sums(&other));
 }
