@@ -22,6 +22,7 @@ mod postgresql;
 mod registry;
 mod remote;
 mod rpm;
+mod rpm_cuts;
 mod rpm_distribution;
 mod rpm_fidelity;
 mod support;
