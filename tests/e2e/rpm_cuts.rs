@@ -8,10 +8,10 @@ use providers::lock::{Group, Lock};
 
 use crate::rpm::{REMOVED, key_of, run, site};
 use crate::rpm_distribution::{TOOLS, get};
-use crate::support::{User, have, is_root, must, strict};
+use crate::support::{User, have, is_root, must, must_as, strict};
 
 /// What both specs ask for, and what one of them asks for besides: scriptlets of every kind.
-const FEW: &[&str] = &["kernel", "corner-literal", "corner-lua"];
+const FEW: &[&str] = &["kernel", "corner-literal", "corner-lua", "sudo", "systemd-timesyncd"];
 const MORE: &str = "corner-scripts";
 
 const BASE: &str = "run scriptlets of base packages";
@@ -101,6 +101,19 @@ fn a_package_more_or_less_runs_the_last_cut_point_alone() {
     }
     must(Command::new("cmp").arg(&added.tar).arg(&anew.tar));
     must(Command::new("cmp").arg(&few.tar).arg(&less.tar));
+    // Had the ramdisk waited for all packages, it would be the same.
+    let ours = include_str!("../../providers/data/azurelinux-3.0.yaml");
+    let theirs = ours.replace("  inputs: [", "  inputs: [/usr/share/corner, ");
+    assert_ne!(ours, theirs);
+    let providers = home.join("config/image-composer/providers");
+    must_as(user, Command::new("mkdir").arg("-p").arg(&providers));
+    std::fs::write(providers.join("azurelinux-3.0.yaml"), theirs).unwrap();
+    let waiting = Build::of(user, &home, "one", "waiting", &more);
+    for title in [BASE, KERNEL, OTHER] {
+        waiting.has(title, "reused");
+    }
+    waiting.has(RAMDISK, "built");
+    must(Command::new("cmp").arg(&added.tar).arg(&waiting.tar));
     let differ = !Command::new("cmp").arg("-s").arg(&few.tar).arg(&added.tar).status().unwrap().success();
     assert!(differ, "a package more makes no difference");
     must(Command::new("rm").arg("-rf").arg(&home));
