@@ -192,9 +192,8 @@ fn the_order_given_makes_no_difference() {
 
 /// Each package's name and group, in order; the spec names those with an `x` before their names.
 fn grouped<'s>(set: &'s [Package], group: impl Fn(&str) -> Group, recommended: bool) -> Vec<(&'s str, Group)> {
-    let item = |package: &'s Package| {
-        Item { package, group: group(&package.name), is_asked: package.name.starts_with('x') }
-    };
+    let item =
+        |package: &'s Package| Item { package, group: group(&package.name), is_asked: package.name.starts_with('x') };
     let places = order(&set.iter().map(item).collect::<Vec<_>>(), recommended);
     places.iter().map(|place| (&*set[place.item].name, place.group)).collect()
 }
@@ -234,7 +233,9 @@ fn what_is_asked_for_besides_changes_no_earlier_group() {
         let grouped = grouped(set, group, recommended);
         grouped.iter().filter(|(_, group)| *group == Group::Base).map(|(name, _)| (*name).to_owned()).collect()
     };
-    for (recommended, mut names) in [(true, vec!["base", "fine", "shell", "zawk"]), (false, vec!["base", "shell", "zawk"])] {
+    for (recommended, mut names) in
+        [(true, vec!["base", "fine", "shell", "zawk"]), (false, vec!["base", "shell", "zawk"])]
+    {
         let mut found = of_base(&alone, recommended);
         assert_eq!(of_base(&more, recommended), found);
         found.sort();

@@ -56,6 +56,12 @@ impl Build {
         assert!(!outcomes.is_empty() && outcomes.iter().all(|one| *one == outcome), "{title}: {outcomes:?}");
     }
 
+    /// The digest of the initial ramdisk.
+    fn ramdisk(&self) -> String {
+        let script = "tar -xOf \"$1\" --wildcards './boot/initramfs-*' | sha256sum";
+        must(Command::new("bash").args(["-eo", "pipefail", "-c", script, "bash"]).arg(&self.tar))
+    }
+
     fn packages(&self, group: Group) -> Vec<&str> {
         self.lock.packages.iter().filter(|one| one.group == group).map(|one| one.name.as_str()).collect()
     }
@@ -113,7 +119,7 @@ fn a_package_more_or_less_runs_the_last_cut_point_alone() {
         waiting.has(title, "reused");
     }
     waiting.has(RAMDISK, "built");
-    must(Command::new("cmp").arg(&added.tar).arg(&waiting.tar));
+    assert_eq!(added.ramdisk(), waiting.ramdisk());
     let differ = !Command::new("cmp").arg("-s").arg(&few.tar).arg(&added.tar).status().unwrap().success();
     assert!(differ, "a package more makes no difference");
     must(Command::new("rm").arg("-rf").arg(&home));

@@ -203,11 +203,8 @@ pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Memb
         follow_hard_links(&package.package.name, layer, &moved, &mut plan.meaning)?;
     }
     let is_elsewhere = |place: &TreePath| !plan.beside.values().any(|beside| beside == place);
-    plan.places = moved
-        .into_iter()
-        .filter(|(_, place)| is_elsewhere(place))
-        .map(|(path, place)| (path.clone(), place))
-        .collect();
+    plan.places =
+        moved.into_iter().filter(|(_, place)| is_elsewhere(place)).map(|(path, place)| (path.clone(), place)).collect();
     Ok(plan)
 }
 
