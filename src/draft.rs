@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use layers::{Blake3, Change, Content, Entry, Key, Kind, Layer, Meta, RecipeBuilder, Stack, Time, TreePath};
+use layers::{Blake3, Change, Content, Contents, Entry, Key, Kind, Layer, Meta, RecipeBuilder, Stack, Time, TreePath};
 
 use crate::context::{Context, Made};
 use crate::error::{Error, Kind as ErrorKind, ResultExt};
@@ -108,6 +109,30 @@ impl<'a> Draft<'a> {
     pub fn symlink_owned(&mut self, path: &TreePath, target: &[u8], uid: u32, gid: u32) -> Result<(), Error> {
         let meta = self.owned(0o777, uid, gid);
         self.put(path, Entry { kind: Kind::Symlink(target.into()), meta }, Bytes::None)
+    }
+
+    /// Copies a file or link of the image as it is.
+    ///
+    /// # Errors
+    /// As [`Draft::file`]; no such file; I/O errors.
+    pub fn copy(&mut self, from: &TreePath, to: &TreePath, image: &Stack) -> Result<(), Error> {
+        let entry = match image.tree().get(from) {
+            Some(Entry { kind: Kind::HardLink(home), .. }) => image.tree().get(home),
+            entry => entry,
+        };
+        let Some(entry) = entry.cloned() else {
+            return Err(Error::build(format!("failed to copy {from} in the image: it is not there")));
+        };
+        let bytes = match &entry.kind {
+            Kind::File(content) => {
+                let mut bytes = Vec::new();
+                let mut file = image.open(content).to("read a file of the image")?;
+                file.read_to_end(&mut bytes).to("read a file of the image")?;
+                Bytes::Memory(bytes)
+            }
+            _ => Bytes::None,
+        };
+        self.put(to, entry, bytes)
     }
 
     /// Makes a directory where there is none.

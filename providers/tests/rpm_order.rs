@@ -11,8 +11,8 @@ use providers::rpm::{Comparison, Dependency, Package, Relation};
 use rpm_support::{package, packages};
 
 fn ours(packages: &[Package]) -> Vec<String> {
-    let items: Vec<Item<'_>> = packages.iter().map(|package| Item { package, group: Group::Rest }).collect();
-    order(&items).iter().map(|place| packages[place.item].name.to_string()).collect()
+    let items = packages.iter().map(|package| Item { package, group: Group::Rest, is_asked: false });
+    order(&items.collect::<Vec<_>>(), true).iter().map(|place| packages[place.item].name.to_string()).collect()
 }
 
 fn entry(dependency: &Dependency, before: bool) -> serde_json::Value {
@@ -190,6 +190,14 @@ fn the_order_given_makes_no_difference() {
     }
 }
 
+/// Each package's name and group, in order; the spec names those with an `x` before their names.
+fn grouped<'s>(set: &'s [Package], group: impl Fn(&str) -> Group, recommended: bool) -> Vec<(&'s str, Group)> {
+    let item =
+        |package: &'s Package| Item { package, group: group(&package.name), is_asked: package.name.starts_with('x') };
+    let places = order(&set.iter().map(item).collect::<Vec<_>>(), recommended);
+    places.iter().map(|place| (&*set[place.item].name, place.group)).collect()
+}
+
 #[test]
 fn an_earlier_group_takes_what_it_needs() {
     let set = packages("a 1\n lib 1\n base 1; Requires: lib\n kernel 1; Requires: a-tool\n a-tool 1");
@@ -198,11 +206,8 @@ fn an_earlier_group_takes_what_it_needs() {
         "kernel" => Group::Kernel,
         _ => Group::Rest,
     };
-    let items: Vec<Item<'_>> = set.iter().map(|package| Item { package, group: group(&package.name) }).collect();
-    let places = order(&items);
-    let shown: Vec<_> = places.iter().map(|place| (&*set[place.item].name, place.group)).collect();
     assert_eq!(
-        shown,
+        grouped(&set, group, true),
         [
             ("lib", Group::Base),
             ("base", Group::Base),
@@ -211,6 +216,39 @@ fn an_earlier_group_takes_what_it_needs() {
             ("a", Group::Rest)
         ]
     );
+}
+
+#[test]
+fn what_is_asked_for_besides_changes_no_earlier_group() {
+    let group = |name: &str| if ["base", "shell"].contains(&name) { Group::Base } else { Group::Rest };
+    let base = "base 1; Requires: awk, sh; Recommends: fine; Suggests: xodd\n shell 1; Provides: sh\n \
+                zawk 1; Provides: awk\n fine 1";
+    let alone = packages(base);
+    // What provides the same, what is suggested, what joins in.
+    let more = packages(&format!(
+        "{base}\n xbusybox 1; Provides: awk, sh; Requires: plain\n plain 1\n xodd 1\n late 1; Supplements: base\n \
+         asked 1; Provides: sh"
+    ));
+    let of_base = |set: &[Package], recommended: bool| -> Vec<String> {
+        let grouped = grouped(set, group, recommended);
+        grouped.iter().filter(|(_, group)| *group == Group::Base).map(|(name, _)| (*name).to_owned()).collect()
+    };
+    for (recommended, mut names) in
+        [(true, vec!["base", "fine", "shell", "zawk"]), (false, vec!["base", "shell", "zawk"])]
+    {
+        let mut found = of_base(&alone, recommended);
+        assert_eq!(of_base(&more, recommended), found);
+        found.sort();
+        names.sort();
+        assert_eq!(found, names);
+    }
+}
+
+#[test]
+fn a_requirement_counts_where_a_wish_was_noted_before() {
+    let set = packages("alpha 1; Supplements: beta\n beta 1; Requires: alpha");
+    let group = |name: &str| if name == "beta" { Group::Base } else { Group::Rest };
+    assert_eq!(grouped(&set, group, false), [("alpha", Group::Base), ("beta", Group::Base)]);
 }
 
 #[test]

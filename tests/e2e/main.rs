@@ -23,6 +23,7 @@ mod reasons;
 mod registry;
 mod remote;
 mod rpm;
+mod rpm_cuts;
 mod rpm_distribution;
 mod rpm_fidelity;
 mod support;

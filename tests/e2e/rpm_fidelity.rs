@@ -1,6 +1,7 @@
 //! The tree that we compose of rpm packages is the tree that rpm and dnf make of the same packages,
 //! in an order that they choose for themselves: every path with its owner, mode, capabilities and
-//! content, every row of the database, every file of the initial ramdisk.
+//! content, every row of the database, every file of the initial ramdisk. rpm installs them in as many
+//! transactions as we do; dnf in one.
 
 mod changes;
 
@@ -9,13 +10,14 @@ use std::process::Command;
 
 use layers::{Kind, Time};
 use providers::distro::Catalogue;
-use providers::lock::Lock;
+use providers::lock::{Group, Lock};
 
 use crate::fidelity::compare::{Aspect, Difference, compare};
 use crate::fidelity::known::{Known, tell, unknown};
+use crate::fidelity::rpmdb;
 use crate::fidelity::side::Side;
 use crate::rpm::{REMOVED, key_of, run, site};
-use crate::rpm_distribution::{CORNERS, Distribution, SYSTEM, TOOLS, get, referee};
+use crate::rpm_distribution::{CORNERS, Distribution, SYSTEM, TOOLS, get, referee, triggers::LOG};
 use crate::support::{User, have, is_root, must, strict};
 
 /// The known differences, from both referees. Whoever adds one says why it is right.
@@ -86,13 +88,20 @@ fn side_of(root: &Path) -> Side {
     side
 }
 
-/// The system that `rpm -U --root` makes of a lock's packages, in the order that it chooses for them.
+/// The system that `rpm -U --root` makes of a lock's packages, cut point by cut point, in the order
+/// that it chooses for each.
 fn by_rpm(distribution: &Distribution, lock: &Lock) -> Side {
-    let mut packages: Vec<_> = lock.packages.iter().collect();
-    packages.sort_by(|a, b| a.name.cmp(&b.name));
-    let files: Vec<PathBuf> = packages.iter().map(|package| distribution.repository().join(&package.path)).collect();
     let root = place("rpm");
-    must(referee::rpm(distribution, &root, &files).env("SOURCE_DATE_EPOCH", lock.epoch.to_string()));
+    for group in [Group::Base, Group::Kernel, Group::Rest] {
+        let mut packages: Vec<_> = lock.packages.iter().filter(|package| package.group == group).collect();
+        assert!(!packages.is_empty(), "no package is {group:?}");
+        println!("{} packages are {group:?}", packages.len());
+        packages.sort_by(|a, b| a.name.cmp(&b.name));
+        let files: Vec<PathBuf> =
+            packages.iter().map(|package| distribution.repository().join(&package.path)).collect();
+        // It looks for itself whether they have all that they need.
+        must(referee::rpm(distribution, &root, &files).env("SOURCE_DATE_EPOCH", lock.epoch.to_string()));
+    }
     side_of(&root)
 }
 
@@ -125,6 +134,22 @@ fn unexplained(ours: &Side, theirs: &Side, begun: Time, lock: &Lock) -> Vec<Diff
         }
     }
     found
+}
+
+/// A side that does not tell in how many transactions its packages were installed: with more of them
+/// the order of all is another. It is in the database, where each has its number and its time, and in
+/// the log that the corner packages keep, every line of which has to be there all the same.
+fn in_any_transactions(side: &Side) -> Side {
+    let mut side = side.clone();
+    let sorted = rpmdb::sorted(side.text(&changes::path(changes::DATABASE)));
+    changes::write(&mut side, changes::DATABASE, sorted);
+    let log = LOG.trim_start_matches('/');
+    let mut lines: Vec<&[u8]> = side.text(&changes::path(log)).split_inclusive(|byte| *byte == b'\n').collect();
+    lines.sort_unstable();
+    assert!(lines.len() > 20, "{} lines in {LOG}", lines.len());
+    let sorted = lines.concat();
+    changes::write(&mut side, log, sorted);
+    side
 }
 
 /// What `rpm -Va` finds in the tree of a tar.
@@ -161,12 +186,14 @@ fn azure_linux_is_what_rpm_and_dnf_make() {
     assert_eq!(wrong, [] as [&str; 0], "rpm -Va");
     let side = Side::of_tar(&tar);
     assert!(side.tree.len() > 12_000, "{} paths", side.tree.len());
-    for (name, theirs) in [("rpm", &rpms), ("dnf", &dnfs)] {
-        let found = unexplained(&side, theirs, begun, &lock);
-        println!("{} and {} paths, of {name}'s {} unexplained", side.tree.len(), theirs.tree.len(), found.len());
+    let (once, dnfs) = (in_any_transactions(&side), in_any_transactions(&dnfs));
+    for (name, ours, theirs) in [("rpm", &side, &rpms), ("dnf", &once, &dnfs)] {
+        let found = unexplained(ours, theirs, begun, &lock);
+        println!("{} and {} paths, of {name}'s {} unexplained", ours.tree.len(), theirs.tree.len(), found.len());
         let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert!(found.is_empty(), "{name}:\n{}", lines.join("\n"));
     }
     changes::are_noticed(&side, &rpms, |ours, theirs| unexplained(ours, theirs, begun, &lock));
+    changes::of_database_are_noticed(&once, &dnfs, |ours, theirs| unexplained(ours, theirs, begun, &lock));
     must(Command::new("rm").arg("-rf").arg(ABOVE));
 }

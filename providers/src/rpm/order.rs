@@ -3,17 +3,20 @@
 //! function of what the lock and the repositories say, so that a build that resumes at a cut point
 //! has done exactly what a cold one does.
 //!
-//! Groups come one after another (essential, base, kernel, rest); within each the order is rpm's for
-//! the group's packages, given to it by name. What is only wished for counts as with rpm 4.18 and
+//! Groups come one after another (essential, base, kernel, rest), each as a transaction of its own
+//! would: nothing in it needs what comes later, and its order is rpm's for the group's packages alone,
+//! given to it by name. So a package more in the last group changes no other. What is only wished for counts as with rpm 4.18 and
 //! 4.19; later versions leave it out. rpm also puts packages with programs of the architecture it
 //! prefers before those of another, and a repository's metadata does not tell: here there is one.
 
+mod groups;
 mod needs;
 
 use std::collections::BTreeMap;
 
 use super::Package;
 use crate::lock::Group;
+use groups::settle;
 use needs::{Need, connect};
 
 /// One package to be ordered.
@@ -23,6 +26,8 @@ pub struct Item<'a> {
     pub package: &'a Package,
     /// The group it is to be in, or an earlier one if a package of that needs it.
     pub group: Group,
+    /// Whether the spec names it: where others can do what an earlier group needs, they do it.
+    pub is_asked: bool,
 }
 
 /// A place in the order.
@@ -41,8 +46,9 @@ struct Edge {
     strict: bool,
 }
 
-/// Orders packages. The order in which they are given makes no difference.
-pub fn order(items: &[Item<'_>]) -> Vec<Place> {
+/// Orders packages. The order in which they are given makes no difference. What a group recommends is
+/// in it too where what is `recommended` is taken.
+pub fn order(items: &[Item<'_>], recommended: bool) -> Vec<Place> {
     let mut sorted: Vec<usize> = (0..items.len()).collect();
     sorted.sort_by(|&a, &b| {
         let (first, second) = (items[a].package, items[b].package);
@@ -52,40 +58,16 @@ pub fn order(items: &[Item<'_>]) -> Vec<Place> {
             .then_with(|| first.architecture.cmp(&second.architecture))
             .then_with(|| first.sha256.cmp(&second.sha256))
     });
-    let packages: Vec<&Package> = sorted.iter().map(|&at| items[at].package).collect();
-    let needs = connect(&packages);
-    let groups = settle_groups(sorted.iter().map(|&at| items[at].group).collect(), &needs);
+    let by_name: Vec<Item<'_>> = sorted.iter().map(|&at| items[at]).collect();
+    let groups = settle(&by_name, recommended);
     let mut places = Vec::with_capacity(items.len());
     for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {
-        let members: Vec<usize> = (0..packages.len()).filter(|&at| groups[at] == group).collect();
-        let numbers: BTreeMap<usize, usize> = members.iter().enumerate().map(|(number, &at)| (at, number)).collect();
-        let inside = |need: &Need| {
-            let (&waiting, &target) = (numbers.get(&need.waiting)?, numbers.get(&need.target)?);
-            Some(Need { waiting, target, ..*need })
-        };
-        let needs: Vec<Need> = needs.iter().filter_map(inside).collect();
-        let placed = Sorter::new(members.len(), &needs).sort();
+        let members: Vec<usize> = (0..by_name.len()).filter(|&at| groups[at] == group).collect();
+        let own: Vec<&Package> = members.iter().map(|&at| by_name[at].package).collect();
+        let placed = Sorter::new(members.len(), &connect(&own)).sort();
         places.extend(placed.into_iter().map(|number| Place { item: sorted[members[number]], group }));
     }
     places
-}
-
-/// A package that an earlier group needs belongs to that group.
-fn settle_groups(mut groups: Vec<Group>, needs: &[Need]) -> Vec<Group> {
-    let mut targets: Vec<Vec<usize>> = vec![Vec::new(); groups.len()];
-    for need in needs.iter().filter(|need| !need.weak) {
-        targets[need.waiting].push(need.target);
-    }
-    let mut stack: Vec<usize> = (0..groups.len()).collect();
-    while let Some(at) = stack.pop() {
-        for &target in &targets[at] {
-            if groups[at] < groups[target] {
-                groups[target] = groups[at];
-                stack.push(target);
-            }
-        }
-    }
-    groups
 }
 
 /// A circle: packages that need each other.

@@ -1,16 +1,18 @@
 //! Where rpm would put the next package's files, on top of those that are there.
 //!
 //! Two packages may have one file only if it is the same in both, owner and mode included, and the
-//! same holds for directories; the first of them lays it (rpm, lib/transaction.c,
-//! `handleOverlappedFiles` and lib/rpmfi.c, `rpmfilesCompare`). Owners are names until then: rpm looks them up in the image as it lays the
-//! file, and takes root, without set-id bits, for those that the image does not have (lib/fsm.c).
+//! same holds for directories; the first of one transaction lays it, and a later transaction lays it
+//! again (rpm, lib/transaction.c, `handleOverlappedFiles` and `handleInstInstalledFile`, and
+//! lib/rpmfi.c, `rpmfilesCompare`). Owners are names until then: rpm looks them up in the image as it lays the file, and takes root, without set-id
+//! bits, for those that the image does not have (lib/fsm.c).
 
 use std::collections::BTreeMap;
 
-use layers::{Change, Entry, Layer, Tree, TreePath, plain_mode};
+use layers::{Change, Entry, Kind, Layer, Tree, TreePath, plain_mode};
 use providers::rpm::payload::{FileType, PackagedFile};
 use providers::unpack::Owner;
 
+use super::fate::{Fate, fate};
 use super::unpack::Unpacked;
 use crate::compose::landing::{existing, follow_hard_links};
 use crate::configure::Accounts;
@@ -36,18 +38,31 @@ pub struct Plan {
     pub places: BTreeMap<TreePath, TreePath>,
     /// Owners that the image does not have, each with a path that wants it.
     pub unknown: BTreeMap<String, TreePath>,
+    /// Configuration that stays, and where the package's is instead.
+    pub beside: BTreeMap<TreePath, TreePath>,
+    /// Configuration that makes way, and where it goes.
+    pub saved: BTreeMap<TreePath, TreePath>,
 }
 
 /// Which package has which file, of those that are installed.
 #[derive(Default)]
 pub struct Members<'p> {
     packages: Vec<&'p Unpacked>,
+    /// How many of them were there when the transaction began, and the image then.
+    before: usize,
+    begun: Tree,
     /// By real path: the package's place, the file's place in its list, and whether that package laid
     /// it itself.
     files: BTreeMap<TreePath, (usize, usize, bool)>,
 }
 
 impl<'p> Members<'p> {
+    /// A transaction begins.
+    pub fn begin(&mut self, tree: &Tree) {
+        self.before = self.packages.len();
+        self.begun = tree.clone();
+    }
+
     /// Takes a package in, which was laid so.
     pub fn enter(&mut self, package: &'p Unpacked, plan: &Plan) {
         let place = self.packages.len();
@@ -59,12 +74,38 @@ impl<'p> Members<'p> {
         }
     }
 
-    /// The package that has a path already, its file, and whether it laid it itself.
-    fn owner(&self, path: &TreePath) -> Option<(&str, &PackagedFile, bool)> {
+    /// The package that has a path already.
+    fn owner(&self, path: &TreePath) -> Option<Owning<'_>> {
         let (place, number, is_laid) = self.files.get(path)?;
         let package = self.packages.get(*place)?;
-        Some((&package.package.name, package.files.get(*number)?, *is_laid))
+        let was_there = *place < self.before;
+        let file = package.files.get(*number)?;
+        Some(Owning { name: &package.package.name, file, was_there, is_laid: *is_laid && !was_there })
     }
+
+    /// What becomes of a file, by what was there when the transaction began.
+    fn fate(&self, file: &PackagedFile, shipped: &Entry, place: &TreePath, owner: Option<&Owning<'_>>) -> Fate {
+        match owner {
+            Some(owner) if !owner.was_there => Fate::Laid,
+            owner => {
+                let there = match self.begun.get(place) {
+                    Some(Entry { kind: Kind::HardLink(home), .. }) => self.begun.get(home),
+                    there => there,
+                };
+                fate(file, shipped, there, owner.map(|owner| owner.file))
+            }
+        }
+    }
+}
+
+/// Who has a file already.
+struct Owning<'m> {
+    name: &'m str,
+    file: &'m PackagedFile,
+    /// Whether the package was there before the transaction.
+    was_there: bool,
+    /// Whether it laid the file itself, in this transaction.
+    is_laid: bool,
 }
 
 /// The number of a user of the image.
@@ -96,7 +137,7 @@ pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Memb
     let mut moved: BTreeMap<&TreePath, TreePath> = BTreeMap::new();
     for (path, change) in &layer.changes {
         let Change::Set(shipped) = change else { continue };
-        let place = match path.parent().and_then(|parent| moved.get(&parent)) {
+        let mut place = match path.parent().and_then(|parent| moved.get(&parent)) {
             Some(parent) => parent.join(path.name()).to("find the place of a package's file")?,
             None => path.clone(),
         };
@@ -121,16 +162,33 @@ pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Memb
                 continue;
             }
         }
-        if let (Some(file), Some((other, theirs, is_laid))) = (file, members.owner(&place)) {
+        let owner = members.owner(&place);
+        if let (Some(file), Some(Owning { name, file: theirs, is_laid, .. })) = (file, &owner) {
             if !is_same(file, theirs) {
-                return Err(collision(package, &place, &format!("which {other} has too, and not the same")));
+                return Err(collision(package, &place, &format!("which {name} has too, and not the same")));
             }
-            if is_laid {
+            if *is_laid {
                 // rpm leaves it as it is by now.
                 plan.deviates |= !shipped.is_directory();
                 continue;
             }
         }
+        match file.map_or(Fate::Laid, |file| members.fate(file, shipped, &place, owner.as_ref())) {
+            Fate::Laid => {}
+            Fate::Left => {
+                plan.deviates = true;
+                continue;
+            }
+            Fate::Beside(end) => {
+                let beside = named(&place, end)?;
+                plan.deviates = true;
+                plan.beside.insert(place, beside.clone());
+                moved.insert(path, beside.clone());
+                place = beside;
+            }
+            Fate::Saving(end) => drop(plan.saved.insert(place.clone(), named(&place, end)?)),
+        }
+        let there = tree.get(&place);
         if there.is_some_and(Entry::is_directory) && !shipped.is_directory() {
             return Err(collision(package, &place, "which is a directory in the image"));
         }
@@ -144,8 +202,15 @@ pub fn plan(package: &Unpacked, tree: &Tree, accounts: &Accounts, members: &Memb
         }
         follow_hard_links(&package.package.name, layer, &moved, &mut plan.meaning)?;
     }
-    plan.places = moved.into_iter().map(|(path, place)| (path.clone(), place)).collect();
+    let is_elsewhere = |place: &TreePath| !plan.beside.values().any(|beside| beside == place);
+    plan.places =
+        moved.into_iter().filter(|(_, place)| is_elsewhere(place)).map(|(path, place)| (path.clone(), place)).collect();
     Ok(plan)
+}
+
+/// A path with something behind its name.
+fn named(path: &TreePath, end: &str) -> Result<TreePath, Error> {
+    TreePath::new([path.as_bytes(), end.as_bytes()].concat()).to("name a configuration file")
 }
 
 /// The entry with the numbers of its owners.

@@ -9,21 +9,23 @@ use crate::context::Context;
 use crate::draft::lay;
 use crate::error::{Error, Kind, ResultExt};
 
-/// Lays the database of packages, in the order of their installation.
+/// Lays the database of packages, transaction by transaction, in the order of their installation.
 ///
 /// # Errors
 /// A package that rpm would refuse; I/O errors.
-pub fn database(cx: &Context, packages: &[&Unpacked], facts: &RpmFacts, stack: &mut Stack) -> Result<(), Error> {
+pub fn database(cx: &Context, transactions: &[&[Unpacked]], facts: &RpmFacts, stack: &mut Stack) -> Result<(), Error> {
     let what = "write rpm's database";
     let mut database = Database::new();
     let epoch = u32::try_from(cx.epoch()).to("write the time of installation into rpm's database")?;
-    let mut time = epoch;
-    for package in packages {
-        let (header, signature) = (&package.header, &package.signature);
-        let entry = Installed { header, signature, time, transaction: epoch, color: facts.color, states: &[] };
-        database.install(&entry).to(what)?;
-        // As rpm does where SOURCE_DATE_EPOCH is set.
-        time = time.saturating_add(1);
+    for packages in transactions {
+        let mut time = epoch;
+        for package in *packages {
+            let (header, signature) = (&package.header, &package.signature);
+            let entry = Installed { header, signature, time, transaction: epoch, color: facts.color, states: &[] };
+            database.install(&entry).to(what)?;
+            // As rpm does where SOURCE_DATE_EPOCH is set, in each transaction anew.
+            time = time.saturating_add(1);
+        }
     }
     let hold = cx.work.stage().to("make a work directory")?;
     let path = hold.path().join("rpmdb.sqlite");

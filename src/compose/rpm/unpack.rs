@@ -6,11 +6,13 @@ use layers::{KeyBuilder, Layer, StoredLayer};
 use providers::lock::LockedPackage;
 use providers::rpm::header::{Header, MAGIC};
 use providers::rpm::payload::{PackagedFile, VERSION as EXTRACTOR_VERSION};
+use providers::rpm::scripts::{Program, Scripts};
 use providers::rpm::{Payload, extract};
 use providers::trust::Keyring;
 use providers::unpack::Aliases;
 
 use super::note::Note;
+use crate::compose::followed::Coming;
 use crate::compose::unpack::with_directory_modes;
 use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
@@ -40,6 +42,27 @@ impl Unpacked {
     /// Whether it has the files that users and groups are in.
     pub fn brings_accounts(&self) -> bool {
         self.layer.layer.changes.keys().any(|path| ACCOUNTS.contains(&path.as_bytes()))
+    }
+
+    /// What it wants to be run.
+    ///
+    /// # Errors
+    /// Lists of unequal length in its header.
+    pub fn scripts(&self) -> Result<Scripts, Error> {
+        Scripts::read(&self.header).to(&format!("read the scripts of {}", self.package.name))
+    }
+
+    /// What an initial ramdisk may depend on; `scripts` are its own.
+    pub fn coming<'s>(&'s self, scripts: &'s Scripts) -> Coming<'s> {
+        let scriptlets = scripts.scriptlets.iter().map(|scriptlet| (scriptlet.phase.name(), &scriptlet.program));
+        let triggers = scripts.triggers.iter().map(|trigger| &trigger.program);
+        let triggers = triggers.chain(scripts.file_triggers.iter().map(|trigger| &trigger.program));
+        let texts = scriptlets.chain(triggers.map(|program| ("trigger", program))).flat_map(|(name, program)| {
+            let Program { interpreter, script, .. } = program;
+            let words = interpreter.iter().map(|word| word.as_bytes());
+            words.chain(script.as_deref()).map(move |text| (name, text))
+        });
+        Coming { name: &self.package.name, layer: &self.layer.layer, scripts: texts.collect() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The choice of rpm packages, as a lock, and whose their files are.
 
+mod groups;
 mod repositories;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +11,14 @@ use providers::distro::Distro;
 use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
 use providers::rpm::file::PayloadDigests;
 use providers::rpm::metadata::WantedFiles;
-use providers::rpm::order::{Item, order};
+use providers::rpm::order::order;
 use providers::rpm::repository::{self, Update, open_all};
 use providers::rpm::solve::{Chosen, Origin, RepositoryRef, Request, Source, Universe, Wish, solve, wanted_paths};
 use providers::rpm::{Evr, Unverified, Verified};
 use providers::trust::{Keyring, UnixTime};
 use providers::{Architecture, RepositoryId};
 
+use groups::items;
 pub use repositories::repositories;
 
 use super::ranked::Ranked;
@@ -75,6 +77,13 @@ fn updated(error: repository::Error) -> Error {
     }
 }
 
+/// What the solver is asked for.
+struct Asked {
+    request: Request,
+    /// For each wish, the group that its packages are in at the latest.
+    groups: Vec<Group>,
+}
+
 /// What a choice is made of, besides the repositories' contents.
 struct Choice<'a> {
     spec: &'a ResolvedSpec,
@@ -100,7 +109,7 @@ impl Choice<'_> {
         let (universe, asked) = loop {
             let universe = self.universe(&update);
             let asked = self.asked(&universe, &groups)?;
-            let mut wanted = wanted_paths(&universe, &asked);
+            let mut wanted = wanted_paths(&universe, &asked.request);
             wanted.retain(|path| !known.contains(path));
             if wanted.is_empty() {
                 break (universe, asked);
@@ -115,8 +124,8 @@ impl Choice<'_> {
             }
             rounds += 1;
         };
-        let solution = solve(&universe, &asked).map_err(|error| unsolvable(&error))?;
-        let packages = self.packages(&universe, &solution.packages)?;
+        let solution = solve(&universe, &asked.request).map_err(|error| unsolvable(&error))?;
+        let packages = self.packages(&universe, &asked, &solution.packages)?;
         let repositories = update.repositories.iter().map(|metadata| LockedRepository {
             id: metadata.repomd.repository.clone(),
             url: metadata.repomd.url.without_credentials(),
@@ -155,23 +164,26 @@ impl Choice<'_> {
         Universe::new(sources.collect(), self.architecture.as_str())
     }
 
-    fn asked(&self, universe: &Universe, groups: &providers::rpm::metadata::Groups) -> Result<Request, Error> {
+    fn asked(&self, universe: &Universe, groups: &providers::rpm::metadata::Groups) -> Result<Asked, Error> {
         let request = self.request;
         let kernel = match &request.kernel {
             Some(kernel) => Some(kernel::of_rpm(universe, kernel, request.kernel_version.as_deref())?),
             None => None,
         };
         let exists = |name: &str| !universe.packages_named(name).is_empty();
-        let mut install: Vec<Wish> = Vec::new();
+        let defaults = self.distro.default_packages(self.spec.variant.into());
+        let mut install: Vec<(Wish, Group)> = Vec::new();
         // Packages that groups bring along with another: the package, the other, who asks.
         let mut conditional = Vec::new();
         for (name, asker) in names(self.spec, self.distro, self.architecture, request, kernel, exists) {
-            let origin = match asker {
-                Asker::Spec => Origin::Requested,
-                Asker::Defaults => Origin::Default,
+            // What a kernel brings along besides is there where it is.
+            let (origin, cut) = match asker {
+                Asker::Spec => (Origin::Requested, Group::Rest),
+                Asker::Defaults if defaults.contains(&name) => (Origin::Default, Group::Base),
+                Asker::Defaults => (Origin::Default, Group::Kernel),
             };
             let Some(group) = name.strip_prefix('@') else {
-                install.push(wish(&name, origin)?);
+                install.push((wish(&name, origin)?, cut));
                 continue;
             };
             let found = groups.expand(group).ok_or_else(|| {
@@ -181,28 +193,26 @@ impl Choice<'_> {
             // A group may name packages that the repositories do not have; dnf passes them over.
             let taken = |name: &str| exists(name) && !request.remove.contains(name);
             for name in found.mandatory.iter().chain(&found.default).filter(|name| taken(name)) {
-                install.push(wish(name, origin)?);
+                install.push((wish(name, origin)?, cut));
             }
             let along = found.conditional.into_iter().filter(|(name, _)| taken(name));
-            conditional.extend(along.map(|(name, other)| (name, other, origin)));
+            conditional.extend(along.map(|(name, other)| (name, other, origin, cut)));
         }
-        for (name, other, origin) in conditional {
-            if install.iter().any(|wish| wish.text == *other) {
-                install.push(wish(&name, origin)?);
+        for (name, other, origin, cut) in conditional {
+            if let Some((_, others)) = install.iter().find(|(wish, _)| wish.text == *other) {
+                install.push((wish(&name, origin)?, cut.max(*others)));
             }
         }
-        Ok(Request { install, remove: request.remove.iter().cloned().collect(), recommends: request.recommends })
+        let (install, groups) = install.into_iter().unzip();
+        let remove = request.remove.iter().cloned().collect();
+        Ok(Asked { request: Request { install, remove, recommends: request.recommends }, groups })
     }
 
     /// The packages in the order in which they are installed.
-    fn packages(&self, universe: &Universe, chosen: &[Chosen]) -> Result<Vec<LockedPackage>, Error> {
-        let items: Vec<Item<'_>> = chosen
-            .iter()
-            // rpm installs everything in one transaction, in one order.
-            .map(|one| Item { package: universe.package(one.package), group: Group::Rest })
-            .collect();
+    fn packages(&self, universe: &Universe, asked: &Asked, chosen: &[Chosen]) -> Result<Vec<LockedPackage>, Error> {
+        let items = items(self.distro, universe, asked, chosen);
         let mut locked = Vec::with_capacity(chosen.len());
-        for place in order(&items) {
+        for place in order(&items, asked.request.recommends) {
             let Some(one) = chosen.get(place.item) else { continue };
             locked.push(self.locked(universe, one, place.group)?);
         }

@@ -2,18 +2,53 @@
 
 Keys of repositories are left out and the packages behind them take their places: dnf takes over a key as it
 installs, which is a package to rpm. What sqlite knows about its own tables (sqlite_stat1) says nothing either.
-With a second word: carries out that statement first.
+With a second word: carries out that statement first; or, where the word is "sorted", numbers the packages by name
+and takes the times of their installation away, in which one transaction differs from several.
 """
 
 import hashlib
 import sqlite3
+import struct
 import sys
+
+# RPMTAG_INSTALLTIME (rpm, include/rpm/rpmtag.h).
+INSTALLTIME = 1008
+
+
+def timeless(blob):
+    """A header without the time of installation: counts, entries of 16 bytes, data, all in network order."""
+    entries = struct.unpack_from(">I", blob)[0]
+    data = bytearray(blob)
+    for at in range(8, 8 + 16 * entries, 16):
+        tag, _, offset, _ = struct.unpack_from(">iiii", blob, at)
+        if tag == INSTALLTIME:
+            struct.pack_into(">I", data, 8 + 16 * entries + offset, 0)
+    return bytes(data)
+
+
+def sort(connection):
+    """Numbers packages by name, and takes times away."""
+    tables = [row[0].decode() for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    tables = [table for table in tables if not table.startswith("sqlite_")]
+    names = dict(connection.execute("SELECT hnum, key FROM Name"))
+    blobs = connection.execute("SELECT hnum, blob FROM Packages").fetchall()
+    packages = sorted((names[number], timeless(blob), number) for number, blob in blobs)
+    for place, (_, blob, number) in enumerate(packages, 1):
+        connection.execute("UPDATE Packages SET blob = ? WHERE hnum = ?", (blob, number))
+        for table in tables:
+            connection.execute("UPDATE '%s' SET hnum = ? WHERE hnum = ?" % table, (-place, number))
+    for table in tables:
+        connection.execute("UPDATE '%s' SET hnum = -hnum" % table)
+
 
 connection = sqlite3.connect(sys.argv[1])
 connection.text_factory = bytes
 if len(sys.argv) > 2:
     connection.execute("PRAGMA journal_mode = delete")
-    connection.execute(sys.argv[2])
+    if sys.argv[2] == "sorted":
+        sort(connection)
+    else:
+        connection.execute(sys.argv[2])
     connection.commit()
 keys = {row[0] for row in connection.execute("SELECT hnum FROM Name WHERE key = 'gpg-pubkey'")}
 packages = [row[0] for row in connection.execute("SELECT hnum FROM Packages ORDER BY hnum")]

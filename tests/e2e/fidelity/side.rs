@@ -19,7 +19,9 @@ pub struct Side {
 
 /// Where files may lie that are compared by what they mean, or shown when they differ.
 fn is_kept(path: &TreePath) -> bool {
-    [&b"etc/"[..], b"var/lib/", b"boot/initr"].iter().any(|start| path.as_bytes().starts_with(start))
+    [&b"etc/"[..], b"var/lib/", b"var/log/corner-", b"boot/initr"]
+        .iter()
+        .any(|start| path.as_bytes().starts_with(start))
 }
 
 impl Side {

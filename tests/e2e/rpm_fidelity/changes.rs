@@ -8,7 +8,7 @@ use crate::fidelity::side::Side;
 
 type Change = fn(&mut Side);
 
-fn path(text: &str) -> TreePath {
+pub fn path(text: &str) -> TreePath {
     TreePath::new(text).unwrap()
 }
 
@@ -17,7 +17,7 @@ fn entry<'a>(side: &'a mut Side, at: &str) -> &'a mut layers::Entry {
 }
 
 /// Another text of a file.
-fn write(side: &mut Side, at: &str, bytes: Vec<u8>) {
+pub fn write(side: &mut Side, at: &str, bytes: Vec<u8>) {
     entry(side, at).kind = Kind::File(Content::of(&bytes));
     side.texts.insert(path(at), bytes);
 }
@@ -28,7 +28,7 @@ fn database(side: &mut Side, statement: &str) {
     write(side, DATABASE, bytes);
 }
 
-const DATABASE: &str = "var/lib/rpm/rpmdb.sqlite";
+pub const DATABASE: &str = "var/lib/rpm/rpmdb.sqlite";
 
 const OF_FILES: &[(&str, Change)] = &[
     ("a file that is gone", |side| drop(side.tree.remove(&path("usr/bin/rpm")))),
@@ -63,25 +63,39 @@ const OF_DATABASE: &[(&str, Change)] = &[
     }),
 ];
 
-/// Every change of the referee's tree is found. Other differences in the big files are kept out, so
-/// that these are not read again and again.
+/// Every change of the referee's tree is found.
 pub fn are_noticed(ours: &Side, theirs: &Side, found: impl Fn(&Side, &Side) -> Vec<Difference>) {
-    let without = |side: &Side, at: &dyn Fn(&TreePath) -> bool| {
+    check(OF_FILES, ours, theirs, &found, |at| is_ramdisk(at) || *at == path(DATABASE));
+    of_database_are_noticed(ours, theirs, found);
+}
+
+/// Every change of the referee's database is found.
+pub fn of_database_are_noticed(ours: &Side, theirs: &Side, found: impl Fn(&Side, &Side) -> Vec<Difference>) {
+    check(OF_DATABASE, ours, theirs, &found, is_ramdisk);
+}
+
+fn is_ramdisk(at: &TreePath) -> bool {
+    at.as_bytes().starts_with(b"boot/initramfs-")
+}
+
+/// Other differences in the big files are kept out, so that these are not read again and again.
+fn check(
+    changes: &[(&str, Change)],
+    ours: &Side,
+    theirs: &Side,
+    found: &impl Fn(&Side, &Side) -> Vec<Difference>,
+    is_out: impl Fn(&TreePath) -> bool,
+) {
+    let without = |side: &Side| {
         let mut side = side.clone();
-        let gone: Vec<TreePath> = side.tree.iter().map(|(path, _)| path.clone()).filter(at).collect();
+        let gone: Vec<TreePath> = side.tree.iter().map(|(path, _)| path.clone()).filter(|at| is_out(at)).collect();
         gone.iter().for_each(|path| drop(side.tree.remove(path)));
         side
     };
-    let is_ramdisk = |at: &TreePath| at.as_bytes().starts_with(b"boot/initramfs-");
-    let is_big = |at: &TreePath| is_ramdisk(at) || *at == path(DATABASE);
-    let check = |changes: &[(&str, Change)], at: &dyn Fn(&TreePath) -> bool| {
-        let (ours, theirs) = (without(ours, at), without(theirs, at));
-        for (what, change) in changes {
-            let mut changed = theirs.clone();
-            change(&mut changed);
-            assert!(!found(&ours, &changed).is_empty(), "{what} goes unnoticed");
-        }
-    };
-    check(OF_FILES, &is_big);
-    check(OF_DATABASE, &is_ramdisk);
+    let (ours, theirs) = (without(ours), without(theirs));
+    for (what, change) in changes {
+        let mut changed = theirs.clone();
+        change(&mut changed);
+        assert!(!found(&ours, &changed).is_empty(), "{what} goes unnoticed");
+    }
 }

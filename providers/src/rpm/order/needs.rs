@@ -13,8 +13,19 @@ pub struct Need {
     pub target: usize,
     /// Whether its scriptlets do (Requires(pre), Requires(post)).
     pub strict: bool,
-    /// Whether it is only wished for (Recommends, Suggests, Supplements, Enhances).
-    pub weak: bool,
+    /// How much it wants to.
+    pub weight: Weight,
+}
+
+/// How much a package wants another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Weight {
+    /// It is only wished for (Suggests, Supplements, Enhances, what is recommended on a condition).
+    Wished,
+    /// It is recommended.
+    Recommended,
+    /// It is required.
+    Required,
 }
 
 /// Every need, in the order in which rpm notes them: package after package, of each what it requires
@@ -44,8 +55,14 @@ pub fn connect(packages: &[&Package]) -> Vec<Need> {
     }
     let mut wanted: Vec<Vec<(Dependency, Wish)>> = Vec::with_capacity(packages.len());
     for package in packages {
-        let wishes =
-            wishes(package).flat_map(|(relation, wish)| leaves(relation).into_iter().map(move |leaf| (leaf, wish)));
+        let wishes = wishes(package).flat_map(|(relation, wish)| {
+            // What is recommended on a condition comes and goes with others.
+            let wish = match (relation, wish) {
+                (Relation::Rich(_), Wish::Likes { .. }) => Wish::Likes { recommended: false },
+                _ => wish,
+            };
+            leaves(relation).into_iter().map(move |leaf| (leaf, wish))
+        });
         wanted.push(wishes.filter(|(dependency, _)| !dependency.name.starts_with("rpmlib(")).collect());
     }
     for (dependency, _) in wanted.iter().flatten().filter(|(dependency, _)| dependency.name.starts_with('/')) {
@@ -84,8 +101,8 @@ pub fn connect(packages: &[&Package]) -> Vec<Need> {
 enum Wish {
     /// It needs it, before its scriptlets where that is said.
     Needs { strict: bool },
-    /// It would like to have it.
-    Likes,
+    /// It would like to have it, and recommends that.
+    Likes { recommended: bool },
     /// It would like to be there with it.
     Joins,
 }
@@ -93,7 +110,8 @@ enum Wish {
 /// All that a package asks for, in the order in which rpm looks at it.
 fn wishes(package: &Package) -> impl Iterator<Item = (&Relation, Wish)> {
     let needs = package.requires.iter().map(|need| (&need.relation, Wish::Needs { strict: need.before }));
-    let likes = package.recommends.iter().chain(&package.suggests).map(|relation| (relation, Wish::Likes));
+    let likes = package.recommends.iter().map(|relation| (relation, Wish::Likes { recommended: true }));
+    let likes = likes.chain(package.suggests.iter().map(|relation| (relation, Wish::Likes { recommended: false })));
     let joins = package.supplements.iter().chain(&package.enhances).map(|relation| (relation, Wish::Joins));
     needs.chain(likes).chain(joins)
 }
@@ -114,21 +132,28 @@ impl Notes {
     /// Notes what a package asks of another, unless that was the last thing noted there.
     fn note(&mut self, at: usize, other: usize, wish: Wish) {
         let (waiting, target, known) = match wish {
-            Wish::Needs { .. } | Wish::Likes => {
+            Wish::Needs { .. } | Wish::Likes { .. } => {
                 (at, other, self.last_for[other].filter(|&n| self.needs[n].waiting == at))
             }
             // Not the same thing the other way around: rpm looks at what the package itself waits for.
             Wish::Joins => (other, at, self.last_of[at].filter(|&n| self.needs[n].target == other)),
         };
         let strict = wish == Wish::Needs { strict: true };
+        let weight = match wish {
+            Wish::Needs { .. } => Weight::Required,
+            Wish::Likes { recommended: true } => Weight::Recommended,
+            Wish::Likes { recommended: false } | Wish::Joins => Weight::Wished,
+        };
         if let Some(known) = known {
-            self.needs[known].strict |= strict;
+            let known = &mut self.needs[known];
+            known.strict |= strict;
+            known.weight = known.weight.max(weight);
             return;
         }
         let number = self.needs.len();
         self.last_of[waiting] = Some(number);
         self.last_for[target] = Some(number);
-        self.needs.push(Need { waiting, target, strict, weak: !matches!(wish, Wish::Needs { .. }) });
+        self.needs.push(Need { waiting, target, strict, weight });
     }
 }
 

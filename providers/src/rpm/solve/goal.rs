@@ -127,7 +127,7 @@ pub(super) fn dependency(text: &str) -> Result<Dependency, SyntaxError> {
 }
 
 /// The packages that a wish means: one of each group.
-fn find(universe: &Universe, text: &str) -> Result<Vec<Vec<PackageId>>, Problem> {
+pub(super) fn find(universe: &Universe, text: &str) -> Result<Vec<Vec<PackageId>>, Problem> {
     if let Some((name, _, version)) = versioned(text) {
         return find_version(universe, text, name, version).map(|found| vec![found]);
     }

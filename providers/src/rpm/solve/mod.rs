@@ -132,6 +132,11 @@ pub fn solve(universe: &Universe, request: &Request) -> Result<Solution, Unsolva
     Ok(reasons::assemble(universe, &goal, &chosen, request.recommends))
 }
 
+/// The packages that a wish may mean, whatever else is asked for; none where there is no such thing.
+pub fn meant(universe: &Universe, wish: &Wish) -> Vec<PackageId> {
+    goal::find(universe, &wish.text).unwrap_or_default().into_iter().flatten().collect()
+}
+
 /// Adds to packages that fulfil a request what is recommended, as far as that goes.
 fn weakly(universe: &Universe, rules: &rules::Rules, request: &Request, needed: Vec<PackageId>) -> Vec<PackageId> {
     let added = search::Search::begin(universe, rules).and_then(|mut search| {
