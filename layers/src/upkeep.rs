@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::error::IoContext;
-use crate::{Blake3, Change, Content, Error, Kind, Store, StoredLayer};
+use crate::{Blake3, Content, Error, Store, StoredLayer, record};
 
 /// Age of a layer that no key names and no build can still be about to name: the key is written
 /// right after the layer.
@@ -17,17 +17,13 @@ const ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
 const USE_GRAIN: Duration = Duration::from_secs(60 * 60);
 
 impl StoredLayer {
-    /// Whether every file has its content.
+    /// Whether every file has its content, and nothing else is wrong.
     pub fn is_whole(&self) -> bool {
         let directory = self.directory();
         let mut buffer = vec![0; 1 << 20];
-        self.layer.changes.iter().all(|(path, change)| match change {
-            Change::Set(entry) | Change::Replace(entry) => match &entry.kind {
-                Kind::File(content) => holds(&path.under(&directory), content, &mut buffer).unwrap_or(false),
-                _ => true,
-            },
-            Change::Remove => true,
-        })
+        let mut files = self.layer.files();
+        files.all(|(path, content)| holds(&path.under(&directory), content, &mut buffer).unwrap_or(false))
+            && self.misshapen().is_empty()
     }
 }
 
@@ -68,19 +64,17 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn expire(&self, before: SystemTime) -> Result<u64, Error> {
-        let keys = self.root().join("keys");
         let mut needed = BTreeSet::new();
-        for entry in fs::read_dir(&keys).at("list", &keys)? {
-            let path = entry.at("list", &keys)?.path();
-            let used = fs::metadata(&path).and_then(|meta| meta.modified()).at("look at", &path)?;
-            if used < before {
-                fs::remove_file(&path).at("remove", &path)?;
-                continue;
+        let mut old = Vec::new();
+        self.each_record(record::HEAD_BYTES, |found, head| match record::layer(head) {
+            Some(layer) if found.used >= before => {
+                needed.insert(layer.to_hex());
             }
-            let mut id = [0; 32];
-            if File::open(&path).and_then(|mut file| file.read_exact(&mut id)).is_ok() {
-                needed.insert(Blake3(id).to_hex());
-            }
+            // One without a layer answers nobody.
+            _ => old.push(found.path.to_path_buf()),
+        })?;
+        for path in old {
+            fs::remove_file(&path).at("remove", &path)?;
         }
         let layers = self.root().join("layers");
         let mut freed = 0u64;
