@@ -1,14 +1,11 @@
 //! Where a layout is written: a directory or a tar file, whole or not at all.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ::oci::{Form, Layout, Writer};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::failed;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// A place for a layout.
 #[derive(Clone, Debug)]
@@ -43,7 +40,11 @@ impl Destination {
             }
             self.check_replaceable()?;
         }
-        Writer::create(&self.beside(), self.form).map_err(failed(&format!("write {}", self.path.display())))
+        let writer = match self.force {
+            true => Writer::replacing(&self.path, self.form),
+            false => Writer::create(&self.path, self.form),
+        };
+        writer.map_err(failed(&format!("write {}", self.path.display())))
     }
 
     /// Only what is a layout itself, or a file, is ever replaced.
@@ -59,51 +60,11 @@ impl Destination {
         Ok(())
     }
 
-    /// The name that it has until it is whole.
-    fn beside(&self) -> PathBuf {
-        let mut name = OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(format!(".{}", std::process::id()));
-        self.path.with_file_name(name)
-    }
-
     /// Gives a layout its place.
     ///
     /// # Errors
     /// Something came there meanwhile; I/O errors.
     pub fn finish(&self, writer: Writer) -> Result<(), Error> {
-        let beside = self.beside();
-        writer.finish().map_err(failed(&format!("write {}", self.path.display())))?;
-        let placed = self.place(&beside);
-        if placed.is_err() {
-            remove(&beside);
-        }
-        placed
+        writer.finish().map_err(failed(&format!("write {}", self.path.display())))
     }
-
-    fn place(&self, whole: &Path) -> Result<(), Error> {
-        let io = |source: std::io::Error| Error::io(Kind::Other, "write", &self.path, source);
-        match renameat_with(CWD, whole, CWD, &self.path, RenameFlags::NOREPLACE) {
-            Ok(()) => return Ok(()),
-            // File systems that cannot do both at once: looking first is the next best.
-            Err(rustix::io::Errno::INVAL) if self.path.symlink_metadata().is_err() => {
-                return fs::rename(whole, &self.path).map_err(io);
-            }
-            Err(rustix::io::Errno::EXIST | rustix::io::Errno::INVAL) if self.force => {}
-            Err(error) => return Err(io(error.into())),
-        }
-        match renameat_with(CWD, whole, CWD, &self.path, RenameFlags::EXCHANGE) {
-            Ok(()) => remove(whole),
-            Err(_) => {
-                remove(&self.path);
-                fs::rename(whole, &self.path).map_err(io)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Best effort: what stays has a hidden name.
-fn remove(path: &Path) {
-    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }

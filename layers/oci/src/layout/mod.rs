@@ -7,6 +7,7 @@
 //! ```
 
 mod read;
+mod staging;
 mod write;
 
 pub use read::Layout;
