@@ -1,16 +1,17 @@
-//! Looks all layers through, byte by byte.
+//! Looks all layers through, byte by byte, and what is kept of steps.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use layers::{Blake3, Content, Flaw, Listed, Store, StoredLayer, TreePath};
+use layers::{Blake3, Content, Flaw, Key, Listed, Store, StoredLayer, TreePath};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, ResultExt};
 use crate::progress::{Reporter, Task, Unit};
+use crate::remote::Remotes;
 
 /// Bytes of a file that are read at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -24,8 +25,8 @@ pub struct Report {
     pub bytes: u64,
     /// What is wrong, by layer.
     pub damaged: Vec<Damaged>,
-    /// Whether what is damaged was removed.
-    pub repaired: bool,
+    /// Steps of which it is damaged what is kept: which layer they made.
+    pub steps: Vec<DamagedStep>,
 }
 
 /// A layer with something wrong.
@@ -38,19 +39,84 @@ pub struct Damaged {
     pub made: Option<String>,
     /// Each flaw, as a phrase: `/usr/bin/env has other bytes`.
     pub flaws: Vec<String>,
+    /// What was done about it, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
 }
 
-/// Reads every index and every file of every layer; with `repair`, layers that are damaged are removed, so
-/// that the next build that wants them makes them again.
+/// A step of which nobody knows any more what it made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct DamagedStep {
+    /// Its key.
+    pub key: Key,
+    /// What was done about it, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
+}
+
+/// What was done about damage.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Repair {
+    /// It came from this layer cache.
+    Fetched(String),
+    /// It is gone: the next build that wants it makes it again.
+    Removed,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.steps.is_empty()
+    }
+
+    /// What was done about each, in order.
+    pub fn repairs(&self) -> impl Iterator<Item = &Repair> {
+        let layers = self.damaged.iter().filter_map(|damaged| damaged.repair.as_ref());
+        layers.chain(self.steps.iter().filter_map(|step| step.repair.as_ref()))
+    }
+}
+
+/// Reads every index and every file of every layer, and what is kept of each step. Builds do not use what is
+/// damaged from then on. With `repair`, it is fetched from these caches where one has it, and removed
+/// otherwise; no build may be running then.
 ///
 /// # Errors
 /// I/O errors of the store itself; an interruption.
 pub fn verify(
     store: &Store,
-    repair: bool,
+    repair: Option<&Remotes>,
     reporter: &Arc<dyn Reporter>,
     interrupted: &AtomicBool,
 ) -> Result<Report, Error> {
+    let mut report = look(store, reporter, interrupted)?;
+    let Some(remotes) = repair else {
+        report.damaged.iter().for_each(|damaged| store.distrust(&damaged.id));
+        return Ok(report);
+    };
+    let failed = |id: &dyn std::fmt::Display| format!("failed to repair {id}");
+    for damaged in &mut report.damaged {
+        let id = damaged.id;
+        let keys = store.answers(&id).or_fail(Kind::Other, || failed(&id))?;
+        let from = remotes.restore(&id, &keys).map(str::to_owned);
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::interrupted());
+        }
+        if from.is_none() {
+            store.forget(&id).or_fail(Kind::Other, || failed(&id))?;
+        } else if let (Some(made), Ok(Some(layer))) = (&damaged.made, store.peek(&id)) {
+            layer.describe(made);
+        }
+        damaged.repair = Some(from.map_or(Repair::Removed, Repair::Fetched));
+    }
+    for step in &mut report.steps {
+        store.forget_key(&step.key).or_fail(Kind::Other, || failed(&step.key))?;
+        step.repair = Some(Repair::Removed);
+    }
+    Ok(report)
+}
+
+fn look(store: &Store, reporter: &Arc<dyn Reporter>, interrupted: &AtomicBool) -> Result<Report, Error> {
     let listed = store.list().or_fail(Kind::Other, || "failed to list the layers".into())?;
     let peek = |listed: &Listed| (listed.id, store.peek(&listed.id).ok().flatten());
     let found: Vec<(Blake3, Option<StoredLayer>)> = listed.par_iter().map(peek).collect();
@@ -94,7 +160,16 @@ pub fn verify(
         }
     };
     flaws.retain(|id, _| there.contains(id));
-    let mut report = Report { layers: found.len(), bytes, damaged: Vec::new(), repaired: repair };
+    let mut report = Report { layers: found.len(), bytes, ..Report::default() };
+    for loose in store.loose().or_fail(Kind::Other, || "failed to list the steps".into())? {
+        match loose.layer {
+            Some(layer) => flaws.entry(layer).or_insert_with(|| vec![Flaw { path: None, what: "is missing" }]),
+            None => {
+                report.steps.push(DamagedStep { key: loose.key, repair: None });
+                continue;
+            }
+        };
+    }
     for (id, flaws) in flaws {
         let layer = found.iter().find(|(other, _)| *other == id).and_then(|(_, layer)| layer.as_ref());
         let phrase = |flaw: &Flaw| {
@@ -102,10 +177,7 @@ pub fn verify(
             format!("{subject} {}", flaw.what)
         };
         let made = layer.and_then(StoredLayer::made);
-        report.damaged.push(Damaged { id, made, flaws: flaws.iter().map(phrase).collect() });
-        if repair {
-            store.forget(&id).or_fail(Kind::Other, || format!("failed to remove the layer {id}"))?;
-        }
+        report.damaged.push(Damaged { id, made, flaws: flaws.iter().map(phrase).collect(), repair: None });
     }
     Ok(report)
 }
