@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, ResultExt};
 use crate::history::{Done, Ended, History};
 use crate::machine::Machine;
 use crate::progress::{Event, Outcome, Parts, Reporter};
-use crate::remote::Remote;
+use crate::remote::Remotes;
 use crate::spec::ResolvedSpec;
 use crate::spec::choice::Stage;
 
@@ -25,7 +25,7 @@ pub struct Context {
     /// Layers.
     pub store: Store,
     /// Layers of other machines.
-    pub remotes: Vec<Remote>,
+    pub remotes: Remotes,
     /// Where the sandbox works: private trees, what a step changes until it is a layer.
     pub work: Workplace,
     /// Where indexes and packages are kept.
@@ -248,18 +248,19 @@ impl Context {
     /// failure: then the step runs.
     pub fn fetch(&self, recipe: &Recipe, title: &str) -> Option<(StoredLayer, Vec<u8>)> {
         let started = Instant::now();
-        let mut remotes = self.remotes.iter().filter(|_| self.reuse_layers);
-        let (remote, found) = remotes.find_map(|remote| Some((remote, remote.fetch(&recipe.key, self)?)))?;
+        let fetched = if self.reuse_layers { self.remotes.fetch(&recipe.key) } else { None };
+        let (from, found) = fetched?;
         self.tell_made(&found.0, &[Made::step(title)]);
         let done = Done { title, recipe, outcome: Outcome::Fetched, layer: found.0.id };
-        self.step_from(&done, Some(&remote.url()), started.elapsed().as_secs_f64());
+        self.step_from(&done, Some(&from), started.elapsed().as_secs_f64());
         Some(found)
     }
 
-    /// Sends what a step made to the machines that share with this one. What goes wrong is told.
-    pub fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8]) {
-        for remote in self.remotes.iter().filter(|_| self.reuse_layers) {
-            remote.send(key, layer, note, self);
+    /// Sends what a step made to the machines that share with this one, while the build goes on; `is_new` as
+    /// for [`Remotes::send`]. What goes wrong is told.
+    pub fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8], is_new: bool) {
+        if self.reuse_layers {
+            self.remotes.send(key, layer, note, is_new);
         }
     }
 

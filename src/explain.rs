@@ -10,7 +10,7 @@ use crate::error::Error;
 const FULL_WORDS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
 /// An error with everything beneath it, as one line.
-pub fn chain(error: &Error) -> String {
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(current) = cause {

@@ -21,7 +21,7 @@ use crate::explain::quoted;
 use crate::history::History;
 use crate::machine::{Machine, ProviderSettings};
 use crate::progress::Reporter;
-use crate::remote::Remote;
+use crate::remote::{Means, Reach, Remote, Remotes};
 use crate::spec::ResolvedSpec;
 
 /// A context and what it needs to stay alive.
@@ -54,10 +54,17 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
     // The pool can be made once in a process; a second build in it uses the first one's.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(parallel.get()).build_global();
     let forced_rung = request.options.rung.as_deref().map(read_rung).transpose()?;
+    let cancel = Cancel::from_flag(request.interrupted.clone());
+    let means = Means {
+        store: store.clone(),
+        reporter: request.reporter.clone(),
+        cancel: cancel.clone(),
+        threads: parallel.get(),
+    };
     Ok(Workshop {
         context: Context {
             store,
-            remotes: remotes(request, spec)?,
+            remotes: Remotes::new(remotes(request, spec)?, means),
             work,
             cache_directory,
             fetcher: fetcher(request)?,
@@ -66,7 +73,7 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
             reporter: request.reporter.clone(),
             shell_command: shell_command(request),
             visit: request.visit.clone(),
-            cancel: Cancel::from_flag(request.interrupted.clone()),
+            cancel,
             parallel: parallel.get(),
             keep_temp: request.options.keep_temp || !config.cleanup_on_failure,
             reuse_layers: spec.caches.packages,
@@ -93,7 +100,13 @@ fn remotes(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Vec<Remote>, E
         return Ok(Vec::new());
     }
     let all = spec.remotes.iter().chain(&request.config.remotes);
-    all.map(|settings| Remote::new(settings, request)).collect()
+    let reach = Reach {
+        credentials: &request.credentials,
+        proxies: &request.proxies,
+        reporter: &request.reporter,
+        interrupted: &request.interrupted,
+    };
+    all.map(|settings| Remote::new(settings, reach)).collect()
 }
 
 /// What to type for a shell at the step that fails: with the same lock, configuration and rung.
@@ -135,9 +148,9 @@ fn sweep_sessions(work: &std::path::Path) {
 /// a release, a few MiB at most, and have their name for less than a second.
 const UNFINISHED_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// Removes what a killed build left of indexes and releases under passing names.
+/// Removes what a killed build left of indexes, releases and records under passing names.
 fn sweep_unfinished(cache: &std::path::Path) {
-    for directory in ["indexes/sha256", "releases"] {
+    for directory in ["indexes/sha256", "releases", "stacks"] {
         for entry in fs::read_dir(cache.join(directory)).into_iter().flatten().filter_map(Result::ok) {
             let old = || {
                 entry

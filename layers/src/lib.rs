@@ -5,6 +5,8 @@
 //! directories that overlay can mount. What the host's filesystem cannot hold (foreign owners,
 //! devices, capabilities, deletions) is in the index and nowhere else.
 
+mod answers;
+mod besides;
 pub mod content;
 pub mod digest;
 pub mod entry;
@@ -13,6 +15,7 @@ pub mod index;
 pub mod path;
 mod plain;
 pub mod recipe;
+mod record;
 mod register;
 pub mod stack;
 pub mod store;
@@ -21,6 +24,7 @@ pub mod tree;
 mod upkeep;
 pub mod workplace;
 
+pub use answers::{Answer, Loose};
 pub use content::{Contents, MemoryContents};
 pub use digest::{Blake3, Key, KeyBuilder, Sha256};
 pub use entry::{Content, Entry, Kind, Meta, Time};
@@ -29,7 +33,7 @@ pub use index::{Change, Layer};
 pub use path::TreePath;
 pub use plain::open_plain;
 pub use recipe::{Input, Recipe, RecipeBuilder};
-pub use register::{Answer, Flaw, Listed};
+pub use register::{Flaw, Listed};
 pub use stack::{Stack, make_parents, needs_materialising, plain_mode};
 pub use store::{Store, StoredLayer};
 pub use tree::Tree;

@@ -7,14 +7,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::answers::Record;
 use crate::error::IoContext;
 use crate::upkeep::holds;
-use crate::{Blake3, Change, Content, Error, Key, Kind, Store, StoredLayer, TreePath, needs_materialising};
+use crate::{
+    Blake3, Change, Content, Error, Key, Kind, Layer, Staging, Store, StoredLayer, TreePath, needs_materialising,
+    record,
+};
 
 /// Longest text of what made a layer, in bytes.
 const MADE_BYTES_MAX: u64 = 4096;
-/// Largest note of a key that is read, in bytes: those of packages hold their control files.
-const NOTE_BYTES_MAX: u64 = 256 << 20;
 
 /// A layer in the store, unread.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,15 +27,6 @@ pub struct Listed {
     pub used: Option<SystemTime>,
     /// How many keys name it.
     pub keys: usize,
-}
-
-/// A key that is answered by a layer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
-    /// The key.
-    pub key: Key,
-    /// What the step left beside its layer.
-    pub note: Vec<u8>,
 }
 
 /// What is wrong with a layer.
@@ -54,9 +47,8 @@ impl StoredLayer {
     /// Notes what made it, for people; who said so first is believed. Best effort: nothing depends on
     /// it.
     pub fn describe(&self, made: &str) {
-        let path = self.place().join("made");
-        if !path.exists() {
-            let _ = fs::write(path, made);
+        if self.made().is_none() {
+            let _ = fs::write(self.place().join("made"), made);
         }
     }
 
@@ -118,6 +110,7 @@ impl StoredLayer {
                 flaws.push(flaw(path, "is not in the index"));
             }
         }
+        flaws.extend(self.changed_besides().into_iter().map(|path| Flaw { path: Some(path), what: "has other bytes" }));
         flaws
     }
 }
@@ -158,7 +151,8 @@ impl Flaw {
 fn made(place: &Path) -> Option<String> {
     let mut text = String::new();
     File::open(place.join("made")).ok()?.take(MADE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text)
+    // Empty: who wanted to say so was killed.
+    Some(text).filter(|text| !text.is_empty())
 }
 
 impl Store {
@@ -168,18 +162,13 @@ impl Store {
     /// I/O errors.
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
         let mut uses: BTreeMap<Blake3, (SystemTime, usize)> = BTreeMap::new();
-        let keys = self.root().join("keys");
-        for entry in fs::read_dir(&keys).at("list", &keys)? {
-            let path = entry.at("list", &keys)?.path();
-            let mut id = [0; 32];
-            // One that another process removes meanwhile is none.
-            let Ok(used) = fs::metadata(&path).and_then(|meta| meta.modified()) else { continue };
-            if File::open(&path).and_then(|mut file| file.read_exact(&mut id)).is_ok() {
-                let (last, count) = uses.entry(Blake3(id)).or_insert((used, 0));
+        self.each_record(record::HEAD_BYTES, |Record { used, .. }, head| {
+            if let Some(layer) = record::layer(head) {
+                let (last, count) = uses.entry(layer).or_insert((used, 0));
                 *last = used.max(*last);
                 *count = count.saturating_add(1);
             }
-        }
+        })?;
         let ids = self.ids()?;
         Ok(ids
             .into_iter()
@@ -190,7 +179,7 @@ impl Store {
             .collect())
     }
 
-    fn ids(&self) -> Result<BTreeSet<Blake3>, Error> {
+    pub(crate) fn ids(&self) -> Result<BTreeSet<Blake3>, Error> {
         let layers = self.root().join("layers");
         let mut ids = BTreeSet::new();
         for entry in fs::read_dir(&layers).at("list", &layers)? {
@@ -208,27 +197,13 @@ impl Store {
         self.index(id)
     }
 
-    /// The keys that a layer is the answer to.
+    /// Puts a layer in the place of one that is damaged or missing. What is staged has to be that layer.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn answers(&self, id: &Blake3) -> Result<Vec<Answer>, Error> {
-        let keys = self.root().join("keys");
-        let mut answers = Vec::new();
-        for entry in fs::read_dir(&keys).at("list", &keys)? {
-            let entry = entry.at("list", &keys)?;
-            let Some(key) = entry.file_name().to_str().and_then(|name| name.parse::<Key>().ok()) else { continue };
-            let mut own = [0; 32];
-            let Ok(mut file) = File::open(entry.path()) else { continue };
-            if file.read_exact(&mut own).is_err() || own != id.0 {
-                continue;
-            }
-            let mut note = Vec::new();
-            file.take(NOTE_BYTES_MAX).read_to_end(&mut note).at("read", entry.path())?;
-            answers.push(Answer { key, note });
-        }
-        answers.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(answers)
+    pub fn replace(&self, staging: Staging, layer: Layer, key: &Key, note: &[u8]) -> Result<StoredLayer, Error> {
+        self.drop_layer(&layer.id())?;
+        self.publish(staging, layer, key, note)
     }
 
     /// Forgets which steps made these layers, which stay: the next build that wants one runs its step, and if
@@ -237,34 +212,25 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn forget_steps(&self, layers: &BTreeSet<Blake3>) -> Result<(), Error> {
-        if layers.is_empty() {
-            return Ok(());
-        }
-        let keys = self.root().join("keys");
-        for entry in fs::read_dir(&keys).at("list", &keys)? {
-            let path = entry.at("list", &keys)?.path();
-            let mut id = [0; 32];
-            let is_read = File::open(&path).and_then(|mut file| file.read_exact(&mut id)).is_ok();
-            if is_read && layers.contains(&Blake3(id)) {
-                fs::remove_file(&path).at("remove", &path)?;
+        for layer in layers {
+            for answer in self.answers(layer)? {
+                self.forget_key(&answer.key)?;
             }
         }
         Ok(())
     }
 
-    /// Takes a layer away, so that the next build that wants it makes it again.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn forget(&self, id: &Blake3) -> Result<(), Error> {
-        self.drop_layer(id)
+    /// Lets the next build look a layer through before it uses it, because somebody found damage.
+    pub fn distrust(&self, id: &Blake3) {
+        // Best effort: a store that cannot be written to cannot be repaired either.
+        let _ = fs::remove_file(self.root().join("layers").join(id.to_hex()).join("checked"));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Entry, KeyBuilder, Layer, Meta, Time};
+    use crate::{Answer, Entry, KeyBuilder, Meta, Time};
 
     #[test]
     fn every_way_of_damage_is_named() {
@@ -326,5 +292,6 @@ mod tests {
         assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_some());
         store.forget(&stored.id).unwrap();
         assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_none());
+        assert_eq!(store.loose().unwrap(), []);
     }
 }

@@ -3,22 +3,24 @@
 //! ```text
 //! STORE/layers/ID/index   the canonical index; BLAKE3 of it is ID
 //! STORE/layers/ID/checked the boot in which its files were last known to be whole
+//! STORE/layers/ID/besides what its files hold that the index does not say; only where there is such a file
 //! STORE/layers/ID/made    what made it, in words, for people alone
 //! STORE/layers/ID/foreign there if nobody vouches for it: builds do not see it
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
-//! STORE/keys/KEY          ID of the layer that a step with this key made, and the step's note
+//! STORE/keys/KEY          ID of the layer that a step with this key made, the step's note, and a sum of both
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
 //! ```
 //! Everything gets its final name by one rename, so a killed build leaves only `tmp`.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::IoContext;
 use crate::index::INDEX_BYTES_MAX;
+use crate::record;
 use crate::upkeep;
 use crate::workplace::{Staging, Workplace};
 use crate::{Blake3, Error, Key, Layer};
@@ -120,6 +122,7 @@ impl Store {
         let id = Blake3::of(&index);
         let index_path = staging.path().join("index");
         fs::write(&index_path, &index).at("write", &index_path)?;
+        crate::besides::note(&layer, staging.path())?;
         let checked = staging.path().join("checked");
         fs::write(&checked, self.era.as_bytes()).at("write", &checked)?;
         let place = self.root.join("layers").join(id.to_hex());
@@ -145,8 +148,7 @@ impl Store {
     pub fn remember(&self, key: &Key, layer: &StoredLayer, note: &[u8]) -> Result<(), Error> {
         let staging = self.stage()?;
         let path = staging.path().join("key");
-        let mut file = File::create(&path).at("create", &path)?;
-        file.write_all(&layer.id.0).and_then(|()| file.write_all(note)).at("write", &path)?;
+        fs::write(&path, record::encode(key, &layer.id, note)).at("write", &path)?;
         let place = self.root.join("keys").join(key.to_hex());
         fs::rename(&path, &place).at("rename to", place)
     }
@@ -162,9 +164,12 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("read", path),
         };
-        let Some((id, note)) = bytes.split_first_chunk::<32>() else { return Ok(None) };
+        let Some((id, note)) = record::decode(key, &bytes) else {
+            tracing::warn!(%key, "what is kept of a step is damaged");
+            return Ok(None);
+        };
         upkeep::touch(&path);
-        Ok(self.layer(&Blake3(*id))?.map(|layer| (layer, note.to_vec())))
+        Ok(self.layer(&id)?.map(|layer| (layer, note.to_vec())))
     }
 
     /// The layer with this id, if it is here, undamaged, and somebody vouches for it.

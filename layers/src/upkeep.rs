@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::error::IoContext;
-use crate::{Blake3, Content, Error, Store, StoredLayer, open_plain};
+use crate::{Blake3, Content, Error, Store, StoredLayer, open_plain, record};
 
 /// Age of a layer that no key names and no build can still be about to name: the key is written
 /// right after the layer.
@@ -73,19 +73,17 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn expire(&self, before: SystemTime) -> Result<u64, Error> {
-        let keys = self.root().join("keys");
         let mut needed = BTreeSet::new();
-        for entry in fs::read_dir(&keys).at("list", &keys)? {
-            let path = entry.at("list", &keys)?.path();
-            let used = fs::metadata(&path).and_then(|meta| meta.modified()).at("look at", &path)?;
-            if used < before {
-                fs::remove_file(&path).at("remove", &path)?;
-                continue;
+        let mut old = Vec::new();
+        self.each_record(record::HEAD_BYTES, |found, head| match record::layer(head) {
+            Some(layer) if found.used >= before => {
+                needed.insert(layer.to_hex());
             }
-            let mut id = [0; 32];
-            if File::open(&path).and_then(|mut file| file.read_exact(&mut id)).is_ok() {
-                needed.insert(Blake3(id).to_hex());
-            }
+            // One without a layer answers nobody.
+            _ => old.push(found.path.to_path_buf()),
+        })?;
+        for path in old {
+            fs::remove_file(&path).at("remove", &path)?;
         }
         let layers = self.root().join("layers");
         let mut freed = 0u64;

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 logging::start(&reporter, session.config.log_level);
                 reporter
             };
-            return layers::run(&session.config, &session.environment.current_directory, reporter, command);
+            return layers::run(&session.config, &session.environment, reporter, command);
         }
         Command::Build(build) => session.build(*build),
         Command::Validate { spec, schema_only, strict, list_warnings } => {

@@ -1,35 +1,35 @@
 //! `layers`: what the store holds.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicBool;
 
 use ::oci::archive::Rewind;
 use layers::Store;
+use sandbox::Cancel;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, ResultExt};
 use crate::finalize::Target;
 use crate::inventory::difference::difference;
-use crate::inventory::lineage::{self, Lineage};
-use crate::inventory::list::{self, Info, Row};
+use crate::inventory::lineage;
+use crate::inventory::list;
 use crate::inventory::parcel;
-use crate::inventory::usage::{Usage, usage};
-use crate::inventory::verify::{Report, verify};
+use crate::inventory::usage::usage;
+use crate::inventory::verify::{Repairing, verify};
 use crate::inventory::{self, short};
 use crate::progress::{Reporter, human_bytes, printable};
+use crate::remote::{Means, Reach, Remote, Remotes};
 use crate::slots;
 
+use super::environment::Environment;
 use super::images::as_json;
 use super::layers_arguments::LayersCommand;
+use super::layers_text::{sums, table, told, trees, verdict};
 use super::{interrupt, print};
-
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
 
 /// Runs one of the commands of `layers`.
 ///
@@ -37,7 +37,7 @@ const DAY: u64 = 24 * 60 * 60;
 /// Those of the command.
 pub(super) fn run(
     config: &Config,
-    directory: &Path,
+    environment: &Environment,
     reporter: impl FnOnce() -> Arc<dyn Reporter>,
     command: LayersCommand,
 ) -> Result<ExitCode, Error> {
@@ -47,6 +47,7 @@ pub(super) fn run(
         print(&format!("freed {}\n", human_bytes(freed)))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let directory = &environment.current_directory;
     let store = inventory::store(config)?;
     let lineages = || lineage::all(&config.cache_dir);
     match command {
@@ -79,12 +80,19 @@ pub(super) fn run(
             print(&if json { as_json(&usage)? } else { sums(&usage) })?;
         }
         LayersCommand::Verify { repair, json } => {
-            // What is removed may be mounted by nobody.
+            let (reporter, interrupted) = (reporter(), interrupt::watch()?);
+            // What is put in place or removed may be mounted by nobody.
             let _alone = repair.then(|| slots::alone(config)).transpose()?;
-            let lineages = repair.then(lineages);
-            let report = verify(&store, lineages.as_deref(), &reporter(), interrupt::watch()?.as_ref())?;
+            let repairing = match repair {
+                true => Some(Repairing {
+                    remotes: remotes(config, environment, &store, &reporter, &interrupted)?,
+                    lineages: lineages(),
+                }),
+                false => None,
+            };
+            let report = verify(&store, repairing.as_ref(), &reporter, &interrupted)?;
             print(&if json { as_json(&report)? } else { printable(&verdict(&report)) })?;
-            return Ok(ExitCode::from(u8::from(!report.damaged.is_empty() && !repair)));
+            return Ok(ExitCode::from(u8::from(!report.is_whole() && !repair)));
         }
         LayersCommand::Export { id, file, force } => export(&store, &id, &directory.join(file), force)?,
         LayersCommand::Import { file, trust_keys } => {
@@ -97,138 +105,24 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(rows: &[Row]) -> String {
-    if rows.is_empty() {
-        return "no layer is kept\n".into();
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut text = format!("{:<12}  {:>10}  {:>7}  {:<12}  MADE OF\n", "ID", "SIZE", "FILES", "USED");
-    for row in rows {
-        let (size, files) = match (row.bytes, row.files) {
-            (Some(bytes), Some(files)) => (human_bytes(bytes), files.to_string()),
-            _ => ("damaged".into(), "-".into()),
-        };
-        let used = row.used.map_or("never".into(), |used| ago(now.saturating_sub(used)));
-        let made = printable(row.made.as_deref().unwrap_or("-")).replace('\n', " ");
-        // Writing to a text cannot fail.
-        let _ = writeln!(text, "{}  {size:>10}  {files:>7}  {used:<12}  {made}", short(&row.id));
-    }
-    text
-}
-
-/// How long ago, to the hour: nothing finer is kept.
-fn ago(seconds: u64) -> String {
-    match (seconds / DAY, seconds / 3600) {
-        (0, 0) => "this hour".into(),
-        (0, 1) => "1 hour ago".into(),
-        (0, hours) => format!("{hours} hours ago"),
-        (1, _) => "1 day ago".into(),
-        (days, _) => format!("{days} days ago"),
-    }
-}
-
-fn trees(store: &Store, lineages: &[Lineage]) -> String {
-    if lineages.is_empty() {
-        return "no spec was built with this cache directory\n".into();
-    }
-    let mut text = String::new();
-    for lineage in lineages {
-        let _ = writeln!(text, "{}", lineage.name);
-        let last = lineage.layers.len().saturating_sub(1);
-        for (at, member) in lineage.layers.iter().enumerate() {
-            let branch = if at == last { "└─" } else { "├─" };
-            let size = match store.peek(&member.id) {
-                Ok(Some(layer)) => human_bytes(layer.bytes()),
-                _ => "gone".into(),
-            };
-            let others = lineages
-                .iter()
-                .filter(|other| other.name != lineage.name && other.layers.iter().any(|own| own.id == member.id));
-            let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
-            let shared = if others.is_empty() { String::new() } else { format!("  (also {})", others.join(", ")) };
-            let made = printable(&member.made.join(", ")).replace('\n', " ");
-            let _ = writeln!(text, "{branch} {}  {size:>10}  {made}{shared}", short(&member.id));
-        }
-    }
-    text
-}
-
-fn told(info: &Info) -> String {
-    let mut text = format!("id: {}\n", info.id);
-    if let Some(made) = &info.made {
-        let _ = writeln!(text, "made of: {}", printable(made));
-    }
-    let _ = writeln!(text, "size: {} ({} bytes)", human_bytes(info.bytes), info.bytes);
-    for (what, count) in [
-        ("files", info.files),
-        ("hard links", info.hard_links),
-        ("directories", info.directories),
-        ("symbolic links", info.symlinks),
-        ("devices, pipes and sockets", info.special),
-        ("removed", info.removed),
-        ("opaque directories", info.opaque),
-    ] {
-        if count > 0 {
-            let _ = writeln!(text, "{what}: {count}");
-        }
-    }
-    for spec in &info.specs {
-        let _ = writeln!(text, "spec: {spec}");
-    }
-    for key in &info.keys {
-        let _ = writeln!(text, "key: {key}");
-    }
-    text
-}
-
-fn sums(usage: &Usage) -> String {
-    let mut text = format!(
-        "{} layers, {} in {} files, of which {} are in several layers\n",
-        usage.layers,
-        human_bytes(usage.bytes),
-        usage.files,
-        human_bytes(usage.duplicate_bytes)
-    );
-    for share in &usage.specs {
-        let (bytes, shared) = (human_bytes(share.bytes), human_bytes(share.shared_bytes));
-        let _ =
-            writeln!(text, "{}: {} layers, {bytes}, of which {shared} are other specs', too", share.name, share.layers);
-    }
-    let _ = writeln!(text, "of no spec: {}", human_bytes(usage.unused_bytes));
-    text
-}
-
-fn verdict(report: &Report) -> String {
-    let mut text = String::new();
-    for damaged in &report.damaged {
-        let made = damaged.made.as_deref().map_or(String::new(), |made| format!(" ({})", made.replace('\n', " ")));
-        let _ = writeln!(text, "damaged: {}{made}", damaged.id);
-        for flaw in &damaged.flaws {
-            let _ = writeln!(text, "  {flaw}");
-        }
-    }
-    let _ = match (report.damaged.len(), report.repaired) {
-        (0, _) => writeln!(text, "{} layers are whole, {}", report.layers, human_bytes(report.bytes)),
-        (count, true) => {
-            let above = match report.above {
-                0 => String::new(),
-                above => format!(", and {above} that were made on top of them"),
-            };
-            writeln!(
-                text,
-                "removed {count} damaged layers of {}: the next build makes them again{above}",
-                report.layers
-            )
-        }
-        (count, false) => {
-            writeln!(
-                text,
-                "{count} of {} layers are damaged: --repair removes them, and the next build makes them again",
-                report.layers
-            )
-        }
+/// The layer caches of the configuration.
+fn remotes(
+    config: &Config,
+    environment: &Environment,
+    store: &Store,
+    reporter: &Arc<dyn Reporter>,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Remotes, Error> {
+    let (credentials, proxies) = (&*environment.credentials, &environment.proxies);
+    let reach = Reach { credentials, proxies, reporter, interrupted };
+    let all: Result<Vec<Remote>, Error> = config.remotes.iter().map(|settings| Remote::new(settings, reach)).collect();
+    let means = Means {
+        store: store.clone(),
+        reporter: reporter.clone(),
+        cancel: Cancel::from_flag(interrupted.clone()),
+        threads: 1,
     };
-    text
+    Ok(Remotes::new(all?, means))
 }
 
 fn export(store: &Store, id: &str, file: &Path, force: bool) -> Result<(), Error> {

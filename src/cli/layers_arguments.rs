@@ -51,7 +51,8 @@ pub enum LayersCommand {
     },
     /// Read every layer and name what is damaged; ends with 1 if anything is
     Verify {
-        /// Remove what is damaged, so that the next build makes it again
+        /// Fetch what is damaged from the layer caches of the configuration, or remove it, so that the next build
+        /// makes it again
         #[arg(long)]
         repair: bool,
         /// As JSON

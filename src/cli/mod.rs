@@ -10,6 +10,7 @@ mod images;
 mod interrupt;
 mod layers;
 pub mod layers_arguments;
+mod layers_text;
 mod logging;
 mod oci;
 pub mod oci_arguments;

@@ -62,6 +62,7 @@ pub fn run_noted_step(
     let key = &recipe.key;
     if let Some((layer, note)) = cx.recall(key, &[Made::step(title)])? {
         cx.step(title, recipe, &layer, Outcome::Reused, 0.0);
+        cx.send(key, &layer, &note, false);
         stack.push(layer).to("apply a layer")?;
         return Ok(note);
     }
@@ -128,7 +129,7 @@ pub fn run_noted_step(
     let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
     let stored = cx.keep(target, layer, key, &note, &[Made::step(title)])?;
     cx.step(title, recipe, &stored, Outcome::Built, started.elapsed().as_secs_f64());
-    cx.send(key, &stored, &note);
+    cx.send(key, &stored, &note, true);
     stack.push(stored).to("apply a layer")?;
     Ok(note)
 }

@@ -39,10 +39,11 @@ impl Connection {
         reporter: &Arc<dyn Reporter>,
         interrupted: &Arc<AtomicBool>,
     ) -> Result<Client, Error> {
-        self.client_with(title, reporter, interrupted, Options::default())
+        self.client_of(Told::new(title, reporter, true), interrupted, Options::default())
     }
 
-    /// As [`Connection::client`], with another patience.
+    /// As [`Connection::client`], with another patience, for what is done without where it fails: that
+    /// something is tried again is told only to whoever looks for a fault.
     ///
     /// # Errors
     /// As [`Connection::client`].
@@ -53,6 +54,10 @@ impl Connection {
         interrupted: &Arc<AtomicBool>,
         patience: Options,
     ) -> Result<Client, Error> {
+        self.client_of(Told::new(title, reporter, false), interrupted, patience)
+    }
+
+    fn client_of(&self, told: Told, interrupted: &Arc<AtomicBool>, patience: Options) -> Result<Client, Error> {
         let certificates = self.authorities.iter().map(|path| certificates(path)).collect::<Result<_, _>>()?;
         let credentials = Chain::read(&self.credentials).map_err(|error| {
             let hint = error.hint();
@@ -73,7 +78,6 @@ impl Connection {
             cancel: Cancel::from_flag(interrupted.clone()),
             ..patience
         };
-        let told = Told { title, reporter: reporter.clone(), transfers: Mutex::default() };
         Client::new(options, Arc::new(credentials), Arc::new(told)).map_err(refused("talk to registries".into()))
     }
 }
@@ -98,11 +102,16 @@ pub fn host(text: &str) -> Result<Host, Error> {
 struct Told {
     title: &'static str,
     reporter: Arc<dyn Reporter>,
+    is_vital: bool,
     /// What has come or gone of each, and its size.
     transfers: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
 impl Told {
+    fn new(title: &'static str, reporter: &Arc<dyn Reporter>, is_vital: bool) -> Self {
+        Self { title, reporter: reporter.clone(), is_vital, transfers: Mutex::default() }
+    }
+
     fn tell(&self, what: &str, change: impl FnOnce(&mut (u64, u64))) {
         let mut transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
         change(transfers.entry(what.to_owned()).or_default());
@@ -126,7 +135,8 @@ impl Progress for Told {
     }
 
     fn retried(&self, what: &str, reason: &str) {
-        self.reporter.warn(&format!("{what}: {reason}; trying again"));
+        let text = format!("{what}: {reason}; trying again");
+        if self.is_vital { self.reporter.warn(&text) } else { self.reporter.debug(&text) }
     }
 
     fn finished(&self, what: &str) {

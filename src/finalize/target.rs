@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
@@ -180,6 +181,29 @@ fn beside(name: &str, process: impl std::fmt::Display) -> String {
     format!(".{name}.{process}")
 }
 
+/// How long a file has such a name at most, with room to spare.
+const PASSING: Duration = Duration::from_secs(60);
+
+/// Removes what processes that were killed just then left under such names, for longer than `age`.
+fn sweep_beside(path: &Path, age: Duration) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let stem = beside(&name.to_string_lossy(), "");
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        let other = entry.file_name();
+        let process = other.to_str().and_then(|other| other.strip_prefix(stem.as_str()));
+        let is_ours = process.is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+        // Since when it has the name: giving one changes nothing else.
+        let named = entry.metadata().map(|meta| meta.ctime());
+        let is_old = named.is_ok_and(|time| {
+            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap_or_default());
+            since.elapsed().is_ok_and(|passed| passed >= age)
+        });
+        if is_ours && is_old {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn denied(action: &str, path: &Path, source: std::io::Error) -> Error {
     let hint = match source.kind() {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
@@ -244,6 +268,7 @@ impl Pending {
             Ok(()) => Ok(self.path),
             Err(rustix::io::Errno::EXIST) if self.force => {
                 // A name of this process only, replaced within the same moment.
+                sweep_beside(&self.path, PASSING);
                 let beside = self.path.with_file_name(beside(&self.name(), std::process::id()));
                 let _ = fs::remove_file(&beside);
                 link(&beside).map_err(|source| denied("write", &beside, source.into()))?;
@@ -288,7 +313,17 @@ mod tests {
         begin(&target, b"three").publish().unwrap();
         assert_eq!(fs::read(target.directory.join("a")).unwrap(), b"three");
         assert_eq!(fs::read_dir(&target.directory).unwrap().count(), 1);
+        // What a process left that was killed between the two steps of a replacement.
+        for name in [".a.123", ".a.mine", ".ab.123", ".a."] {
+            fs::write(target.directory.join(name), b"").unwrap();
+        }
+        sweep_beside(&target.directory.join("a"), PASSING);
+        assert_eq!(fs::read_dir(&target.directory).unwrap().count(), 5);
+        sweep_beside(&target.directory.join("a"), Duration::ZERO);
+        assert_eq!(fs::read_dir(&target.directory).unwrap().count(), 4);
+        assert!(!target.directory.join(".a.123").exists());
     }
+
     #[test]
     fn what_a_killed_build_left_of_a_set_is_taken_back() {
         let home = tempfile::tempdir().unwrap();

@@ -51,7 +51,7 @@ pub fn keep(cache: &Path, name: &str, stack: &Stack, cx: &Context) -> Result<(),
     };
     fs::create_dir_all(&directory).map_err(io(&directory))?;
     let path = directory.join(format!("{name}.json"));
-    let passing = directory.join(format!(".{name}.{}", std::process::id()));
+    let passing = directory.join(format!(".new-{name}.{}", std::process::id()));
     fs::write(&passing, text).map_err(io(&passing))?;
     fs::rename(&passing, &path).map_err(io(&path))
 }

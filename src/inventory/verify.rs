@@ -1,17 +1,18 @@
-//! Looks all layers through, byte by byte.
+//! Looks all layers through, byte by byte, and what is kept of steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use layers::{Blake3, Content, Flaw, Listed, Store, StoredLayer, TreePath};
+use layers::{Blake3, Content, Flaw, Key, Listed, Store, StoredLayer, TreePath};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::lineage::{self, Lineage};
 use crate::error::{Error, Kind, ResultExt};
 use crate::progress::{Reporter, Task, Unit};
+use crate::remote::Remotes;
 
 /// Bytes of a file that are read at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -25,10 +26,18 @@ pub struct Report {
     pub bytes: u64,
     /// What is wrong, by layer.
     pub damaged: Vec<Damaged>,
-    /// Whether what is damaged was removed.
-    pub repaired: bool,
-    /// Layers on top of what was removed whose steps will run again.
+    /// Layers on top of what is damaged whose steps will run again.
     pub above: usize,
+    /// Steps of which it is damaged what is kept: which layer they made.
+    pub steps: Vec<DamagedStep>,
+}
+
+/// What a repair is made with.
+pub struct Repairing {
+    /// Who may have what is damaged.
+    pub remotes: Remotes,
+    /// The layers of specs as they were last built.
+    pub lineages: Vec<Lineage>,
 }
 
 /// A layer with something wrong.
@@ -41,20 +50,87 @@ pub struct Damaged {
     pub made: Option<String>,
     /// Each flaw, as a phrase: `/usr/bin/env has other bytes`.
     pub flaws: Vec<String>,
+    /// What was done about it, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
 }
 
-/// Reads every index and every file of every layer. With `repair`, the layers of specs as they were last built,
-/// those that are damaged are removed, so that the next build that wants them makes them again; so are the
-/// steps above them forgotten, which may have seen the damage. No build may be running then.
+/// A step of which nobody knows any more what it made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct DamagedStep {
+    /// Its key.
+    pub key: Key,
+    /// What was done about it, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
+}
+
+/// What was done about damage.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Repair {
+    /// It came from this layer cache.
+    Fetched(String),
+    /// It is gone: the next build that wants it makes it again.
+    Removed,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.steps.is_empty()
+    }
+
+    /// What was done about each, in order.
+    pub fn repairs(&self) -> impl Iterator<Item = &Repair> {
+        let layers = self.damaged.iter().filter_map(|damaged| damaged.repair.as_ref());
+        layers.chain(self.steps.iter().filter_map(|step| step.repair.as_ref()))
+    }
+}
+
+/// Reads every index and every file of every layer, and what is kept of each step. Builds do not use what is
+/// damaged from then on. With `repair`, it is fetched from these caches where one has it, and removed
+/// otherwise, and the steps above it are forgotten, which may have seen the damage; no build may be running then.
 ///
 /// # Errors
 /// I/O errors of the store itself; an interruption.
 pub fn verify(
     store: &Store,
-    repair: Option<&[Lineage]>,
+    repair: Option<&Repairing>,
     reporter: &Arc<dyn Reporter>,
     interrupted: &AtomicBool,
 ) -> Result<Report, Error> {
+    let mut report = look(store, reporter, interrupted)?;
+    let Some(Repairing { remotes, lineages }) = repair else {
+        report.damaged.iter().for_each(|damaged| store.distrust(&damaged.id));
+        return Ok(report);
+    };
+    let failed = |id: &dyn std::fmt::Display| format!("failed to repair {id}");
+    let above = lineage::above(lineages, &report.damaged.iter().map(|damaged| damaged.id).collect::<BTreeSet<_>>());
+    store.forget_steps(&above).or_fail(Kind::Other, || "failed to forget steps".into())?;
+    report.above = above.len();
+    for damaged in &mut report.damaged {
+        let id = damaged.id;
+        let keys = store.answers(&id).or_fail(Kind::Other, || failed(&id))?;
+        let from = remotes.restore(&id, &keys).map(str::to_owned);
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::interrupted());
+        }
+        if from.is_none() {
+            store.forget(&id).or_fail(Kind::Other, || failed(&id))?;
+        } else if let (Some(made), Ok(Some(layer))) = (&damaged.made, store.peek(&id)) {
+            layer.describe(made);
+        }
+        damaged.repair = Some(from.map_or(Repair::Removed, Repair::Fetched));
+    }
+    for step in &mut report.steps {
+        store.forget_key(&step.key).or_fail(Kind::Other, || failed(&step.key))?;
+        step.repair = Some(Repair::Removed);
+    }
+    Ok(report)
+}
+
+fn look(store: &Store, reporter: &Arc<dyn Reporter>, interrupted: &AtomicBool) -> Result<Report, Error> {
     let listed = store.list().or_fail(Kind::Other, || "failed to list the layers".into())?;
     let peek = |listed: &Listed| (listed.id, store.peek(&listed.id).ok().flatten());
     let found: Vec<(Blake3, Option<StoredLayer>)> = listed.par_iter().map(peek).collect();
@@ -98,11 +174,15 @@ pub fn verify(
         }
     };
     flaws.retain(|id, _| there.contains(id));
-    let mut report = Report { layers: found.len(), bytes, repaired: repair.is_some(), ..Report::default() };
-    if let Some(lineages) = repair {
-        let above = lineage::above(lineages, &flaws.keys().copied().collect::<BTreeSet<_>>());
-        store.forget_steps(&above).or_fail(Kind::Other, || "failed to forget steps".into())?;
-        report.above = above.len();
+    let mut report = Report { layers: found.len(), bytes, ..Report::default() };
+    for loose in store.loose().or_fail(Kind::Other, || "failed to list the steps".into())? {
+        match loose.layer {
+            Some(layer) => flaws.entry(layer).or_insert_with(|| vec![Flaw { path: None, what: "is missing" }]),
+            None => {
+                report.steps.push(DamagedStep { key: loose.key, repair: None });
+                continue;
+            }
+        };
     }
     for (id, flaws) in flaws {
         let layer = found.iter().find(|(other, _)| *other == id).and_then(|(_, layer)| layer.as_ref());
@@ -111,10 +191,7 @@ pub fn verify(
             format!("{subject} {}", flaw.what)
         };
         let made = layer.and_then(StoredLayer::made);
-        report.damaged.push(Damaged { id, made, flaws: flaws.iter().map(phrase).collect() });
-        if repair.is_some() {
-            store.forget(&id).or_fail(Kind::Other, || format!("failed to remove the layer {id}"))?;
-        }
+        report.damaged.push(Damaged { id, made, flaws: flaws.iter().map(phrase).collect(), repair: None });
     }
     Ok(report)
 }

@@ -1,5 +1,8 @@
 //! What the store holds, as people see it.
 
+pub mod damage;
+mod ends;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

@@ -15,6 +15,10 @@ mod live;
 mod machine;
 mod many;
 mod matrix;
+// The tests of the protocol use the rest of it.
+#[allow(dead_code)]
+#[path = "../../layers/registry/tests/registry/server.rs"]
+mod misbehaving;
 mod oci;
 mod partitions;
 mod places;

@@ -71,6 +71,10 @@ impl Registry {
         panic!("docker-registry does not start: {}", fs::read_to_string(at("log")).unwrap_or_default());
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn host(&self) -> String {
         format!("localhost:{}", self.port)
     }

@@ -4,7 +4,7 @@
 
 pub mod archive;
 pub mod case;
-mod ends;
+pub mod ends;
 mod look;
 pub mod many;
 mod no_rung;

@@ -37,6 +37,9 @@ pub fn write_rest(layer: &StoredLayer, answers: &[Answer], out: &mut dyn Write) 
 
 /// Writes what a layer's index does not have: `besides` and `contents`.
 fn contents(layer: &StoredLayer, out: &mut dyn Write) -> Result<(), Error> {
+    if !layer.changed_besides().is_empty() {
+        return Err(damaged(layer));
+    }
     let besides = besides(layer)?;
     put(out, "besides", &besides.encode())?;
     let mut files: BTreeMap<Blake3, (u64, PathBuf)> = BTreeMap::new();

@@ -9,23 +9,23 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::case::Case;
 use crate::support::{User, must};
 
-fn signal(child: &Child, signal: Signal) {
+pub fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     // It may just have ended by itself.
     let _ = kill_process(pid, signal);
 }
 
 /// Numbers that differ from run to run; the seed is printed.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         println!("seed {}", since.as_nanos());
         Self(since.as_nanos() as u64 | 1)
     }
 
-    fn part_of(&mut self, whole: Duration) -> Duration {
+    pub fn part_of(&mut self, whole: Duration) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -8,6 +8,7 @@
 
 pub mod place;
 mod read;
+mod staging;
 mod write;
 
 pub use read::Layout;

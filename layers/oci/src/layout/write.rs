@@ -9,10 +9,10 @@ use ::image::compress::Compression;
 use ::image::digest::Hashed;
 use layers::{Contents, Entry, Layer, Meta, Sha256, Time, TreePath, tar};
 use oci_spec::image::{ANNOTATION_REF_NAME, Descriptor, ImageIndexBuilder, MediaType};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
-use tempfile::TempDir;
 
+use super::place::place;
+use super::staging::Staging;
 use super::{BLOBS, INDEX_NAME, MARKER, MARKER_NAME};
 use crate::blob::{self, Blobs, Verified};
 use crate::error::IoContext;
@@ -32,7 +32,7 @@ pub enum Form {
 /// threads at once. Until [`Writer::finish`] there is nothing at its place; dropped before, it leaves
 /// nothing.
 pub struct Writer {
-    staging: TempDir,
+    staging: Staging,
     destination: PathBuf,
     form: Form,
     manifests: Vec<Descriptor>,
@@ -50,12 +50,7 @@ impl Writer {
             return Err(Error::Exists { path: destination.into() });
         }
         let parent = destination.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let staging = tempfile::Builder::new()
-            .prefix(".oci-")
-            .suffix(".part")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777))
-            .tempdir_in(parent)
-            .at("create a directory in", parent)?;
+        let staging = Staging::create(parent)?;
         let blobs = staging.path().join(BLOBS);
         fs::create_dir_all(&blobs).at("create directory", &blobs)?;
         let counter = AtomicU64::new(0);
@@ -99,7 +94,7 @@ impl Writer {
     /// The blob is not what its descriptor says; I/O errors.
     pub fn copy(&self, blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<(), Error> {
         let digest = blob::sha256(descriptor.digest())?;
-        if self.place(&digest).exists() {
+        if self.blob_at(&digest).exists() {
             return Ok(());
         }
         let mut blob = Verified::open(blobs, descriptor)?;
@@ -131,7 +126,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Exists`]: something came there meanwhile; I/O errors.
-    pub fn finish(self) -> Result<(), Error> {
+    pub fn finish(mut self) -> Result<(), Error> {
         let index = self.index()?;
         let whole = match self.form {
             Form::Directory => {
@@ -139,6 +134,7 @@ impl Writer {
                     let path = self.staging.path().join(name);
                     fs::write(&path, bytes).at("write", &path)?;
                 }
+                self.staging.unlock()?;
                 self.staging.path().to_path_buf()
             }
             Form::Archive => {
@@ -148,19 +144,9 @@ impl Writer {
                 path
             }
         };
-        match renameat_with(CWD, &whole, CWD, &self.destination, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::EXIST) => return Err(Error::Exists { path: self.destination }),
-            // File systems that cannot do both at once: looking first is the next best.
-            Err(rustix::io::Errno::INVAL) if self.destination.symlink_metadata().is_err() => {
-                fs::rename(&whole, &self.destination).at("rename to", &self.destination)?;
-            }
-            Err(rustix::io::Errno::INVAL) => return Err(Error::Exists { path: self.destination }),
-            Err(error) => return Err(error).at("rename to", self.destination),
-        }
+        place(&whole, &self.destination, &|_| false)?;
         if self.form == Form::Directory {
-            // It is no longer where it was made, so there is nothing to remove.
-            let _ = self.staging.keep();
+            self.staging.placed();
         }
         Ok(())
     }
@@ -176,7 +162,7 @@ impl Writer {
 
     /// Where a blob lies that is in this layout, until it has its place.
     pub fn blob_path(&self, digest: &Sha256) -> Option<PathBuf> {
-        Some(self.place(digest)).filter(|path| path.exists())
+        Some(self.blob_at(digest)).filter(|path| path.exists())
     }
 
     fn index(&self) -> Result<Vec<u8>, Error> {
@@ -229,18 +215,18 @@ impl Writer {
         Ok((path, file))
     }
 
-    fn place(&self, digest: &Sha256) -> PathBuf {
+    fn blob_at(&self, digest: &Sha256) -> PathBuf {
         self.staging.path().join(BLOBS).join(digest.to_hex())
     }
 
     fn keep(&self, part: &Path, digest: &Sha256) -> Result<(), Error> {
-        fs::rename(part, self.place(digest)).at("rename", part)
+        fs::rename(part, self.blob_at(digest)).at("rename", part)
     }
 }
 
 impl Blobs for Writer {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let path = self.place(&blob::sha256(descriptor.digest())?);
+        let path = self.blob_at(&blob::sha256(descriptor.digest())?);
         Ok(Box::new(File::open(&path).at("open", path)?))
     }
 }

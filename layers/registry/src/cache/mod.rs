@@ -33,7 +33,7 @@ use crate::descriptor::{Descriptor, EMPTY_JSON, ImageManifest, media_type};
 use crate::error::told;
 use crate::reference::Tag;
 
-pub use remote::{look_up, publish};
+pub use remote::{has_answer, look_up, publish};
 pub use signature::{KeyError, PublicKey, Signature, Signer, Trust};
 
 /// The type of an answer.

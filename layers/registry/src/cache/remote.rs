@@ -23,6 +23,21 @@ pub fn look_up(repository: &Repository, key: &Key, trust: &Trust) -> Result<Opti
     answer.map(Some).map_err(|error| Error::registry(&place, Reason::Untrusted(error)))
 }
 
+/// Whether a repository says anything about a key, whatever it is: a HEAD, where the registry puts enough
+/// into its headers.
+///
+/// # Errors
+/// The registry does not answer.
+pub fn has_answer(repository: &Repository, key: &Key) -> Result<bool, Error> {
+    let selector = Selector::Tag(tag_of(key));
+    match repository.manifest_descriptor(&selector, &[media_type::IMAGE_MANIFEST]) {
+        Ok(found) => Ok(found.is_some()),
+        // Something else is there, which helps nobody.
+        Err(error) if matches!(error.reason(), Some(Reason::MediaType { .. })) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Answers a key for others, whose blobs have been pushed; signed, if there is a signer. Signatures
 /// of others on the same answer stay.
 ///

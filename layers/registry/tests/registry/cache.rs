@@ -4,7 +4,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use layers::{Blake3, Key, KeyBuilder, Sha256};
-use registry::cache::{Answer, AnswerError, PublicKey, Signer, Trust, look_up, publish, tag_of};
+use registry::cache::{Answer, AnswerError, PublicKey, Signer, Trust, has_answer, look_up, publish, tag_of};
 use registry::{BlobPull, BlobPush, Descriptor, Reason, Repository, Selector, media_type};
 
 use crate::support::{RealRegistry, Setup, client, have, noise, quick, repository, run};
@@ -47,8 +47,10 @@ fn two_machines_share_only_a_registry() {
     let first = client(quick());
     let there = repository(&first, &server.host(), "cache/layers");
     assert_eq!(look_up(&there, &key("compose"), &keys).unwrap(), None);
+    assert!(!has_answer(&there, &key("compose")).unwrap());
     let (answer, contents) = push_layer(&there, "compose");
     publish(&there, &answer, None).unwrap();
+    assert!(has_answer(&there, &key("compose")).unwrap());
 
     // Unsigned is enough for who trusts everybody, and for nobody else.
     let second = client(quick());

@@ -21,6 +21,38 @@ impl Request {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// What a server on this machine answers to it.
+    pub fn pass_on(&self, port: u16) -> Answer {
+        self.try_pass_on(port).unwrap_or_else(|| Answer::new(502))
+    }
+
+    fn try_pass_on(&self, port: u16) -> Option<Answer> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        // In HTTP/1.0, so that the answer comes in one piece and ends with the connection.
+        write!(stream, "{} {} HTTP/1.0\r\n", self.method, self.path).ok()?;
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != "connection") {
+            write!(stream, "{name}: {value}\r\n").ok()?;
+        }
+        stream.write_all(b"\r\n").and_then(|()| stream.write_all(&self.body)).ok()?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).ok()?;
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let body = bytes.split_off(end + 4);
+        let head = String::from_utf8(bytes).ok()?;
+        let mut lines = head.lines();
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let mut answer = Answer { body, ..Answer::new(status) };
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            let name = name.to_ascii_lowercase();
+            // The length of what there is; that of what is only told of must be said.
+            if name == "connection" || (name == "content-length" && self.method != "HEAD") {
+                continue;
+            }
+            answer.headers.push((name, value.trim().to_owned()));
+        }
+        Some(answer)
+    }
+
     /// The first byte that a range asks for.
     pub fn range(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
@@ -76,6 +108,22 @@ impl Answer {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(own, _)| own != name);
+        self
+    }
+
+    /// With a body that was changed; the digest that was promised of it is not said any more.
+    pub fn edit(mut self, edit: impl FnOnce(&mut Vec<u8>)) -> Self {
+        edit(&mut self.body);
+        self.without("docker-content-digest")
+    }
+
+    /// Bytes of the body.
+    pub fn length(&self) -> usize {
+        self.body.len()
     }
 
     pub fn status(self, status: u16) -> Self {

@@ -1,0 +1,70 @@
+//! A store that is damaged bit by bit, through the command.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::*;
+use crate::wrong::ends::Random;
+
+/// Changes one bit of a file, so many bits after its beginning or, where it is shorter, from there on again.
+pub fn flip(path: &Path, bit: usize) {
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let bits = file.metadata().unwrap().len() * 8;
+    let bit = bit as u64 % bits;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, bit / 8).unwrap();
+    file.write_all_at(&[byte[0] ^ (1 << (bit % 8))], bit / 8).unwrap();
+}
+
+#[test]
+fn no_build_uses_what_is_damaged() {
+    let Some(case) = Case::new("damage") else { return };
+    case.write("change.sh", "#!/bin/sh\necho one > /var/one\n");
+    spec(&case, "small", &["tiny-hello"], "  scripts:\n    - path: ./change.sh\n");
+    let compose = || {
+        case.build(&["--stage", "configuration", "--log-level", "debug"]).with(0, &[]);
+        fs::read_to_string(case.directory.join("cache/stacks/small.json")).unwrap()
+    };
+    let lineage = compose();
+    let layers = listed(&case);
+    let (script, hello) = (id(&layers, "run ./change.sh"), id(&layers, "tiny-hello 1.0"));
+    let store = case.directory.join("cache/store");
+    let key_of = |id: &str| {
+        let id = hex::decode(id).unwrap();
+        let keys = names(&store.join("keys"));
+        keys.into_iter().find(|key| fs::read(store.join("keys").join(key)).unwrap()[32..64] == id).unwrap()
+    };
+    let (script_key, hello_key) = (key_of(&script), key_of(&hello));
+    let mut random = Random::new();
+    let places = [
+        (format!("layers/{script}/index"), format!("damaged: {script}\n  its index is damaged")),
+        (format!("layers/{script}/fs/var/one"), "/var/one has other bytes".to_owned()),
+        (
+            format!("layers/{hello}/fs/usr/share/tiny-hello/data"),
+            "/usr/share/tiny-hello/data has other bytes".to_owned(),
+        ),
+        (format!("keys/{script_key}"), format!("damaged: what is kept of the step {script_key}")),
+        (format!("keys/{hello_key}"), format!("damaged: what is kept of the step {hello_key}")),
+    ];
+    for (path, named) in &places {
+        let bit = random.part_of(Duration::from_nanos(1 << 40)).as_nanos() as usize;
+        println!("bit {bit} of {path}");
+        flip(&store.join(path), bit);
+        case.run(&["layers", "verify"]).with(1, &[named, "1 of "]);
+        assert_eq!(compose(), lineage);
+        case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
+    }
+    // In another boot of the machine nobody need say so first.
+    for (path, _) in &places {
+        let bit = random.part_of(Duration::from_nanos(1 << 40)).as_nanos() as usize;
+        println!("bit {bit} of {path}");
+        flip(&store.join(path), bit);
+        for layer in names(&store.join("layers")) {
+            let _ = fs::write(store.join("layers").join(layer).join("checked"), "another boot");
+        }
+        assert_eq!(compose(), lineage);
+        case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
+    }
+    case.nothing_is_left();
+}

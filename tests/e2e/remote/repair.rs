@@ -1,0 +1,76 @@
+//! Damage is repaired with what another machine sent.
+
+use super::*;
+use crate::layers::damage::flip;
+
+#[test]
+fn what_is_damaged_is_fetched_where_a_cache_has_it() {
+    if !have(&["docker-registry", "openssl"]) {
+        return;
+    }
+    let registry = Registry::start(Setup::default());
+    let remote = |more: &str| format!("{{url: \"oci://{}/cache\"{more}}}", registry.host());
+    let Some(case) = machine(User::WithoutRange, "remote-repair", &remote("")) else { return };
+    let ((private, public), (_, other)) = (key_pair(&case, "cache.key"), key_pair(&case, "other.key"));
+    configure(&case, &remote(&format!(", push: true, signing_key: {private}")));
+    case.compose();
+    let lineage = case.lineage();
+    let last = case.layer_of(LAST).0;
+    let configured = case.layer_of("configure other packages").0;
+    let hello = case.layer_of("tiny-hello 1.0").0;
+    let damage = || {
+        flip(&case.layer(&last).join("fs/var/changed"), 3);
+        must(Command::new("rm").arg("-r").arg(case.layer(&configured)));
+        flip(&case.layer(&hello).join("index"), 100);
+    };
+
+    // Who signed is nobody that is trusted: all of it is removed, and the next build makes it.
+    damage();
+    configure(&case, &remote(&format!(", keys: [\"{other}\"]")));
+    case.run(&["layers", "verify"]).with(
+        1,
+        &[
+            &format!("damaged: {last} ({LAST})\n  /var/changed has other bytes\n"),
+            &format!("damaged: {configured}\n  its index is missing\n"),
+            &format!("damaged: {hello}\n  its index is damaged\n"),
+            "3 of ",
+        ],
+    );
+    let ended = case.run(&["layers", "verify", "--repair"]);
+    ended.with(0, &["is not signed by a key that is trusted", "removed 3 damaged layers"]);
+    assert!(!ended.text.contains("fetched"), "{}", ended.text);
+    case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
+    configure(&case, &remote(", push: false").replace(&registry.host(), "localhost:1"));
+    assert!(case.compose().text.contains(SAID));
+    assert_eq!(case.lineage(), lineage);
+
+    // What a package holds no cache has.
+    damage();
+    configure(&case, &remote(&format!(", keys: [\"{public}\"]")));
+    let from = format!("  fetched from {}/cache\n", registry.host());
+    case.run(&["layers", "verify", "--repair"]).with(
+        0,
+        &[
+            &format!("damaged: {last} ({LAST})\n  /var/changed has other bytes\n{from}"),
+            &format!("damaged: {configured}\n  its index is missing\n{from}"),
+            &format!(
+                "damaged: {hello}\n  its index is damaged\n  removed: the next build that wants it makes it again\n"
+            ),
+            "fetched 2 damaged layers",
+            "removed 1 damaged layers",
+        ],
+    );
+    case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
+    configure(&case, &remote(", push: false").replace(&registry.host(), "localhost:1"));
+    let text = case.compose().text;
+    for step in [LAST, "configure other packages"] {
+        assert!(text.contains(&format!("{step}: reused")), "{step}: {text}");
+    }
+    assert_eq!(case.lineage(), lineage);
+    case.nothing_is_left();
+
+    // While somebody builds, nothing is put in anybody's way.
+    let slot = fs::File::create(case.directory.join("cache/slots/0")).unwrap();
+    slot.lock().unwrap();
+    case.run(&["layers", "verify", "--repair"]).with(1, &["a build is running with this cache directory"]);
+}
