@@ -20,6 +20,7 @@ use crate::inventory::lineage;
 use crate::means;
 use crate::patience::Patience;
 use crate::progress::Outcome;
+use crate::sbom;
 use crate::slots;
 use crate::spec::choice::Stage;
 use crate::spec::outline::Outline;
@@ -269,6 +270,11 @@ pub fn why(request: &BuildRequest, package: &str) -> Result<String, Error> {
     let mut lines: Vec<String> = Vec::new();
     let mut wanted = package.to_owned();
     loop {
+        let mut of_base = lock.base.iter().flat_map(|base| &base.packages);
+        if let Some(found) = of_base.find(|found| found.name == wanted) {
+            lines.push(format!("{} {}: {}", found.name, found.version, sbom::OF_BASE));
+            return Ok(joined(&lines));
+        }
         let Some(found) = lock.packages.iter().find(|locked| locked.name == wanted) else {
             let near: Vec<&str> = lock
                 .packages

@@ -31,6 +31,7 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
     match what {
         CleanWhat::Expired => {
             freed = expire(&packages.join("sha256"), config)?;
+            freed = freed.saturating_add(expire(&below("bases/sha256"), config)?);
             freed = freed.saturating_add(expire_layers(config)?);
         }
         CleanWhat::Packages => freed = remove(&packages)?.saturating_add(remove(&store)?),
@@ -45,6 +46,7 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
                 &below("stacks"),
                 &below("builds"),
                 &below("blobs"),
+                &below("bases"),
             ] {
                 freed = freed.saturating_add(remove(path)?);
             }

@@ -12,6 +12,7 @@ use providers::distro::{Architecture, Catalogue, Distro, Family};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
 
+use crate::base::Registries;
 use crate::error::{Error, Kind, ResultExt};
 use crate::history::{Done, Ended, History};
 use crate::machine::Machine;
@@ -32,6 +33,8 @@ pub struct Context {
     pub cache_directory: PathBuf,
     /// Brings files from repositories.
     pub fetcher: Fetcher,
+    /// How images at registries are reached; `None` where the network is forbidden.
+    pub registries: Option<Registries>,
     /// The distributions there are.
     pub catalogue: Catalogue,
     /// What this machine says about itself.
@@ -303,7 +306,8 @@ impl Context {
         all.ok().and_then(|all| all.get(layer).map(|made| made.iter().cloned().collect())).unwrap_or_default()
     }
 
-    fn tell_made(&self, layer: &StoredLayer, made: &[Made]) {
+    /// Says what made a layer of this build.
+    pub fn tell_made(&self, layer: &StoredLayer, made: &[Made]) {
         let Some(first) = made.first() else { return };
         layer.describe(&first.to_string());
         if let Ok(mut all) = self.all_made.lock() {

@@ -11,6 +11,7 @@
 //! stages::finalize  tree → file systems → disk → raw, qcow2, …; SBOM, manifest, checksums
 //! ```
 
+pub mod base;
 pub mod boot;
 pub mod build;
 pub mod checking;

@@ -12,9 +12,11 @@ use providers::distro::Catalogue;
 use providers::fetch::{self, Fetcher, Options, Progress, Proxies};
 use sandbox::{Cancel, Rung};
 
+use crate::base::Registries;
 use crate::build::now;
 use crate::cli::options::BuildRequest;
 use crate::config::Config;
+use crate::containers::connection::Connection;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
 use crate::explain::quoted;
@@ -68,6 +70,7 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
             work,
             cache_directory,
             fetcher: fetcher(request)?,
+            registries: registries(request),
             catalogue: catalogue(config)?,
             machine: machine(config),
             reporter: request.reporter.clone(),
@@ -92,6 +95,16 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
         },
         _own_cache: own_cache,
     })
+}
+
+/// How images at registries are reached: with the ecosystem's own credentials.
+fn registries(request: &BuildRequest) -> Option<Registries> {
+    let connection = Connection {
+        credentials: request.credentials.clone(),
+        proxies: request.proxies.clone(),
+        ..Connection::default()
+    };
+    (!request.options.offline).then(|| Registries { connection, interrupted: request.interrupted.clone() })
 }
 
 /// The layer caches in registries that a build asks: those of the spec, then those of the configuration.

@@ -68,7 +68,8 @@ impl Stack {
                     Change::Remove if self.tree.get(path).is_none() => {
                         hidden.insert(path.clone());
                     }
-                    Change::Replace(_) => {
+                    // A directory that is gone may be there again, through a layer above.
+                    Change::Remove | Change::Replace(_) if self.tree.get(path).is_some_and(Entry::is_directory) => {
                         let earlier = self.layers.iter().take(position).flat_map(|below| below.layer.changes.keys());
                         hidden.extend(earlier.filter(|p| p.is_below(path) && self.tree.get(p).is_none()).cloned());
                     }
@@ -214,5 +215,32 @@ mod tests {
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         make_parents(&files, &TreePath::new("c/d/x").unwrap(), &Tree::default()).unwrap();
         assert!(files.join("c/d").is_dir());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KeyBuilder, Layer, Store, Time};
+
+    #[test]
+    fn what_a_removed_directory_held_stays_hidden_when_it_comes_again() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), "test").unwrap();
+        let path = |text: &str| TreePath::new(text).unwrap();
+        let meta = Meta::root_owned(0o755, Time::default());
+        let mut stack = Stack::default();
+        let mut push = |number: u32, changes: Vec<(&str, Change)>| {
+            let changes = changes.into_iter().map(|(at, change)| (path(at), change)).collect();
+            let key = KeyBuilder::new("test", number).finish();
+            let stored = store.publish(store.stage().unwrap(), Layer { changes }, &key, b"").unwrap();
+            stack.push(stored).unwrap();
+        };
+        let directory = || Change::Set(Entry::directory(meta.clone()));
+        let file = || Change::Set(Entry::file(Content::of(b""), meta.clone()));
+        push(1, vec![("a", directory()), ("a/old", file()), ("a/both", file()), ("b", directory()), ("b/x", file())]);
+        push(2, vec![("a", Change::Remove), ("b", Change::Remove)]);
+        push(3, vec![("a", directory()), ("a/both", file()), ("a/new", file())]);
+        assert_eq!(stack.hidden(), [path("a/old"), path("b")]);
     }
 }

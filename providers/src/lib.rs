@@ -13,6 +13,7 @@ pub mod deb;
 pub mod distro;
 pub mod error;
 pub mod fetch;
+mod glob;
 pub mod lock;
 pub mod mirror;
 pub mod repository;

@@ -35,15 +35,40 @@ pub struct Lock {
     pub os_version: String,
     /// The target, in the family's own spelling.
     pub architecture: Architecture,
-    /// Seconds since 1970-01-01 UTC: the date of the newest release used. Times in the image that
-    /// are not a package's own are this one.
+    /// Seconds since 1970-01-01 UTC: the date of the newest release used, or of the image that it starts
+    /// from if that is newer. Times in the image that are not a package's own are this one.
     pub epoch: i64,
     /// What was asked for, so that a locked build can tell whether spec and lock still agree.
     pub request: Request,
+    /// The image that it starts from; none when it starts from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<LockedBase>,
     /// The releases that the packages were chosen from.
     pub repositories: Vec<LockedRepository>,
-    /// The packages, in the order in which they are configured.
+    /// The packages, in the order in which they are configured; those of the base are not among them.
     pub packages: Vec<LockedPackage>,
+}
+
+/// The image that another one starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedBase {
+    /// Digest of its manifest, which covers its configuration and its layers.
+    pub manifest: Sha256,
+    /// The packages that it has, sorted.
+    pub packages: Vec<BasePackage>,
+}
+
+/// A package of the image that another one starts from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BasePackage {
+    /// The package's name.
+    pub name: String,
+    /// Its full version, in the family's own spelling.
+    pub version: String,
+    /// The package's own architecture, such as `amd64` or `all`.
+    pub architecture: String,
 }
 
 /// The part of a spec that decides which packages are chosen.
@@ -52,6 +77,9 @@ pub struct Lock {
 pub struct Request {
     /// The kind of base, such as `minimal`.
     pub variant: String,
+    /// The image to start from, as the spec has it; none for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The boot loader asked for; none for the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootloader: Option<String>,
@@ -283,6 +311,7 @@ impl Lock {
         note("image.base.version", self.os_version.clone(), os_version.into());
         note("architecture", self.architecture.to_string(), architecture.to_string());
         note("image.base.type", self.request.variant.clone(), request.variant.clone());
+        note("image.base.from", kernel(&self.request.from), kernel(&request.from));
         note("live media", self.request.live.to_string(), request.live.to_string());
         note("kernel", kernel(&self.request.kernel), kernel(&request.kernel));
         note("bootloader", version(&self.request.bootloader), version(&request.bootloader));
@@ -325,6 +354,18 @@ impl Lock {
         let refuse = |sentence: String| Err(Error::Content(sentence));
         if self.packages.len() > MAX_PACKAGES {
             return refuse(format!("it has {} packages, more than the {MAX_PACKAGES} allowed", self.packages.len()));
+        }
+        if self.base.is_some() != self.request.from.is_some() {
+            return refuse("it has an image to start from, or names one, and not both".into());
+        }
+        let base = self.base.iter().flat_map(|base| &base.packages);
+        if base.clone().count() > MAX_PACKAGES {
+            return refuse(format!("its base has more than the {MAX_PACKAGES} packages allowed"));
+        }
+        for BasePackage { name, version, architecture } in base {
+            if !is_word(name) || !is_word(architecture) || !is_version(version) {
+                return refuse(format!("{name:?} {version:?} {architecture:?} is no name, version and architecture"));
+            }
         }
         let known: BTreeSet<&RepositoryId> = self.repositories.iter().map(|r| &r.id).collect();
         let mut seen = BTreeSet::new();

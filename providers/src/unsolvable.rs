@@ -48,6 +48,13 @@ pub enum Problem {
         /// Whether it is essential.
         essential: bool,
     },
+    /// A package must not be there, and the image to start from has it.
+    InBase {
+        /// The package.
+        name: String,
+        /// The version that it has there.
+        version: String,
+    },
     /// Something needs what no package can give.
     Missing {
         /// What needs it, from the wish on.
@@ -143,6 +150,9 @@ impl fmt::Display for Problem {
             }
             Self::Removed { name, chain, .. } => {
                 write!(f, "'{name}' cannot be removed: {} needs it", chained(chain))
+            }
+            Self::InBase { name, version } => {
+                write!(f, "'{name}' cannot be removed: the base image has it, in version {version}")
             }
             Self::Missing { chain, relation, available } => {
                 write!(f, "{} needs {relation}, ", chained(chain))?;

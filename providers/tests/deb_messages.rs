@@ -3,8 +3,8 @@
 use providers::deb::solve::{Index, Options, Origin, Solution, solve};
 use providers::deb::{RepositoryRef, Request, Universe, Variant, Wish};
 
-/// A universe from lines of `name version; Field: value; …`.
-fn universe(packages: &str) -> Universe {
+/// An index from lines of `name version; Field: value; …`.
+fn text(packages: &str) -> Vec<u8> {
     let mut text = String::new();
     for line in packages.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let mut parts = line.split(';');
@@ -15,7 +15,11 @@ fn universe(packages: &str) -> Universe {
         }
         text.push('\n');
     }
-    let index = Index { repository: RepositoryRef::new("test"), text: text.into_bytes() };
+    text.into_bytes()
+}
+
+fn universe(packages: &str) -> Universe {
+    let index = Index { repository: RepositoryRef::new("test"), text: text(packages) };
     Universe::from_indexes(vec![index], "amd64", &Options::default()).unwrap()
 }
 
@@ -132,4 +136,60 @@ fn multi_arch_decides_who_may_answer() {
     assert_eq!(names(there, &["a"], &[]), "a py");
     assert_eq!(message(there, &["b"], &[]), "b needs no:any, but there is only no 1");
     assert_eq!(message(there, &["c"], &[]), "c needs py:arm64, but there is only py 1");
+}
+
+/// As `solve`, on a system that has packages already.
+fn beside(installed: &str, packages: &str, install: &[&str], remove: &[&str]) -> Result<String, String> {
+    let options = Options { installed: text(installed), ..Options::default() };
+    let index = Index { repository: RepositoryRef::new("test"), text: text(packages) };
+    let universe = Universe::from_indexes(vec![index], "amd64", &options).unwrap();
+    let request = Request { variant: Variant::Custom, ..request(install, remove) };
+    let solution = solve(&universe, &request).map_err(|error| error.to_string())?;
+    let names = solution.packages.iter().map(|chosen| universe.name(chosen.package));
+    Ok(names.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn what_is_installed_stays_and_answers() {
+    let packages = "libc 2\napp 1; Depends: libc, tool | other; Recommends: extra\ntool 2\nother 1\nextra 1\nmail-a 1; Provides: mail\n";
+    // Its version stays, its own wants are nobody's, and an alternative that is there will do.
+    let found = beside("libc 1; Recommends: tool\nother 1; Depends: gone\n", packages, &["app", "libc"], &[]);
+    assert_eq!(found.as_deref(), Ok("app extra"));
+    assert_eq!(beside("libc 1\n", packages, &[], &[]).as_deref(), Ok(""));
+    // A package that it excludes is not the way, if there is another.
+    let found = beside("libc 1; Breaks: tool (<< 3)\n", packages, &["app"], &[]);
+    assert_eq!(found.as_deref(), Ok("app extra other"));
+    let found = beside(
+        "mail-b 1; Provides: mail; Conflicts: mail\n",
+        "app 1; Depends: mail-a | mail\nmail-a 1; Provides: mail; Conflicts: mail\n",
+        &["app"],
+        &[],
+    );
+    assert_eq!(found.as_deref(), Ok("app"));
+}
+
+#[test]
+fn upgrades_and_removals_of_what_is_installed_are_explained() {
+    for (installed, packages, install, remove, expected) in [
+        (
+            "libc 1\n",
+            "libc 2\napp 1; Depends: libc (>= 2)\n",
+            "app",
+            "",
+            "app needs libc (>= 2), but there is only libc 1 of the base image",
+        ),
+        (
+            "old 1\n",
+            "app 1; Conflicts: old\n",
+            "app",
+            "",
+            "app cannot be beside old 1 of the base image: it excludes old",
+        ),
+        ("old 1; Breaks: app\n", "app 1\n", "app", "", "old 1 of the base image cannot be beside app: it excludes app"),
+        ("old 1\n", "old 1\n", "", "old", "'old' cannot be removed: the base image has it, in version 1"),
+        ("old 1\n", "old 2\n", "old=2", "", "'old' has no version 2; there is 1 of the base image"),
+    ] {
+        let list = |text: &'static str| if text.is_empty() { Vec::new() } else { vec![text] };
+        assert_eq!(beside(installed, packages, &list(install), &list(remove)).unwrap_err(), expected);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use layers::{Entry, Kind, Meta, Stack, Time, Tree, TreePath, needs_materialising};
+use layers::{Entry, Kind, Meta, Stack, Time, TreePath, needs_materialising};
 use sandbox::{Placed, Step};
 
 /// Steps that mount a stack, with these directories on top that are never part of it, and make it show
@@ -31,15 +31,20 @@ pub fn materialise(stack: &Stack) -> Vec<Step> {
 }
 
 /// Steps for what `after` has beyond `before`, both of the same mounted stack.
-pub fn materialise_added(before: &Tree, after: &Stack) -> Vec<Step> {
+pub fn materialise_added(before: &Stack, after: &Stack) -> Vec<Step> {
+    let known: BTreeSet<TreePath> = before.hidden().into_iter().collect();
+    // Of a directory that was hidden as a whole and is there again, what it held before.
+    let hidden = after.hidden().into_iter().filter(|path| !known.contains(path));
+    let removed = hidden.map(|path| Step::Remove { path: path.as_bytes().to_vec() });
+    let before = before.tree();
     let misshown: BTreeSet<TreePath> = after.misshown_directories().into_iter().map(|(path, _)| path).collect();
-    after
+    let added = after
         .tree()
         .iter()
         .filter(|(path, entry)| misshown.contains(*path) || needs_materialising(entry))
         .filter(|(path, entry)| before.get(path) != Some(entry) || misshown.contains(*path))
-        .map(|(path, entry)| place(path, entry))
-        .collect()
+        .map(|(path, entry)| place(path, entry));
+    removed.chain(added).collect()
 }
 
 /// The step that makes an entry again on top of the mounted layers.

@@ -23,6 +23,7 @@ mod visit;
 use layers::Stack;
 use providers::distro::Family;
 
+pub use deb::installed_in;
 pub use initramfs::follow;
 pub use materialise::mounted;
 pub use step::{Work, run_step};

@@ -90,8 +90,8 @@ pub fn built<T>(
         let packages = build::stage(cx, Stage::Packages, || stages::fetch(&spec, lock, cx))?;
         let composed = build::stage(cx, Stage::Compose, || stages::compose(&spec, &packages, cx))?;
         let configured = build::stage(cx, Stage::Configuration, || stages::configuration(&spec, composed, cx))?;
-        let with =
-            |tree: &Tree, contents: &dyn Contents| work(&spec, &Finished { stack: &configured.0, tree, contents }, cx);
+        let (stack, base) = (&configured.0, packages.base.as_deref());
+        let with = |tree: &Tree, contents: &dyn Contents| work(&spec, &Finished { stack, tree, contents, base }, cx);
         build::stage(cx, Stage::Finalize, || stages::finished(&packages, &configured, cx, with))
     });
     done.map_err(|error| patience.judge(error))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use layers::{Sha256, Stack};
+use providers::lock::Lock;
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -45,7 +46,7 @@ pub fn publish(
     let version = spec.image_version.as_ref().map(ToString::to_string).unwrap_or_default();
     let lock = packages.lock.write().to("write the lock")?;
     let sbom = sbom::spdx(&packages.lock, packages.distro.family, spec.name.as_str(), &version)?;
-    let manifest = manifest(spec, stack, &lock, &sbom, &artifacts)?;
+    let manifest = manifest(spec, stack, &packages.lock, (&lock, &sbom), &artifacts)?;
     for (name, kind, text) in
         [("lock", "lock", lock), ("spdx.json", "sbom", sbom), ("manifest.json", "manifest", manifest)]
     {
@@ -121,13 +122,19 @@ fn checksums(artifacts: &[Artifact]) -> String {
 }
 
 /// Inputs and digests, stage by stage. Nothing of this machine is in it.
-fn manifest(spec: &ResolvedSpec, stack: &Stack, lock: &str, sbom: &str, images: &[Artifact]) -> Result<String, Error> {
+fn manifest(
+    spec: &ResolvedSpec,
+    stack: &Stack,
+    locked: &Lock,
+    (lock, sbom): (&str, &str),
+    images: &[Artifact],
+) -> Result<String, Error> {
     let layers: Vec<String> = stack.layers().iter().map(|layer| layer.id.to_hex()).collect();
     let outputs: Vec<_> = images
         .iter()
         .map(|image| json!({ "name": file_name(image), "format": image.kind, "sha256": image.sha256, "size": image.size }))
         .collect();
-    let document = json!({
+    let mut document = json!({
         "format": 1,
         "name": spec.name.as_str(),
         "version": spec.image_version.as_ref().map(ToString::to_string),
@@ -137,6 +144,12 @@ fn manifest(spec: &ResolvedSpec, stack: &Stack, lock: &str, sbom: &str, images: 
         "layers": layers,
         "outputs": outputs,
     });
+    if let (Some(base), Some(all)) = (&locked.base, document.as_object_mut()) {
+        let packages: Vec<String> =
+            base.packages.iter().map(|one| format!("{} {} {}", one.name, one.version, one.architecture)).collect();
+        let base = json!({ "from": locked.request.from, "manifest": base.manifest, "packages": packages });
+        all.insert("base".into(), base);
+    }
     let mut text = serde_json::to_string_pretty(&document).to("write the manifest")?;
     text.push('\n');
     Ok(text)

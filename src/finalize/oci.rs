@@ -15,6 +15,7 @@ use super::disk::Both;
 use super::live::without_disk;
 use super::output::{self, Written};
 use super::target::Target;
+use crate::base::Base;
 use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
@@ -36,6 +37,8 @@ pub struct Finished<'a> {
     pub tree: &'a Tree,
     /// Where the bytes of its files are.
     pub contents: &'a dyn Contents,
+    /// The image that it was started from.
+    pub base: Option<&'a Base>,
 }
 
 /// Results of packing, and who has which blobs, for a destination that need not be sent what it has.
@@ -88,14 +91,21 @@ pub fn export(
         tree: &tree,
         contents: &contents,
         origins: &origins,
-        base: None,
+        base: finished.base.map(|Base { found, stack }| ::oci::Base {
+            image: &found.image,
+            tree: stack.tree(),
+            blobs: Some(found.blobs()),
+        }),
         layers: spec.container.layers,
         compression: compression(spec.compression),
         threads: cx.parallel,
         memory: known.map(|known| known.memory),
         has: known.map(|known| known.has),
     };
-    let exported = ::oci::export(writer, &request, &description(spec, &tree, cx)?);
+    if let Some(base) = finished.base {
+        base.found.bring_all()?;
+    }
+    let exported = ::oci::export(writer, &request, &description(spec, &tree, finished.base, cx)?);
     let exported = exported.map_err(|error| match cx.check() {
         Err(ended) => ended,
         Ok(()) => explain(error),
@@ -134,7 +144,7 @@ pub fn reference_name(spec: &ResolvedSpec) -> String {
     format!("{name}:{version}")
 }
 
-fn description(spec: &ResolvedSpec, tree: &Tree, cx: &Context) -> Result<Description, Error> {
+fn description(spec: &ResolvedSpec, tree: &Tree, base: Option<&Base>, cx: &Context) -> Result<Description, Error> {
     let epoch = cx.epoch();
     let mut description = Description::new(Platform::linux(spec.architecture.deb()), epoch);
     let created = Timestamp::from_second(epoch).to("write the time of the image")?;
@@ -146,14 +156,26 @@ fn description(spec: &ResolvedSpec, tree: &Tree, cx: &Context) -> Result<Descrip
     ];
     let said = said.into_iter().filter_map(|(key, value)| Some((format!("{ANNOTATION}.{key}"), value?)));
     let mut labels: BTreeMap<String, String> = said.collect();
+    if let Some(Base { found, .. }) = base {
+        labels.insert(format!("{ANNOTATION}.base.digest"), format!("sha256:{}", found.manifest()?));
+        if let Some(name) = found.written.strip_prefix("docker://") {
+            labels.insert(format!("{ANNOTATION}.base.name"), name.to_owned());
+        }
+    }
     description.annotations = labels.clone();
     labels.insert("vnd.image-composer.os".into(), spec.os.to_string());
     labels.insert("vnd.image-composer.os-version".into(), spec.os_version.to_string());
     description.labels = labels;
-    description.env = vec![PATH.to_owned()];
+    let of_base = base.and_then(|base| base.found.image.configuration.config().clone()).unwrap_or_default();
+    // What is not said here is as the base has it.
+    if of_base.env().as_ref().is_none_or(Vec::is_empty) {
+        description.env = vec![PATH.to_owned()];
+    }
+    let has_program =
+        [of_base.entrypoint(), of_base.cmd()].iter().any(|words| words.as_ref().is_some_and(|w| !w.is_empty()));
     description.entrypoint = spec.container.entrypoint.clone();
     description.cmd = spec.container.command.clone();
-    if description.entrypoint.is_empty() && description.cmd.is_empty() {
+    if description.entrypoint.is_empty() && description.cmd.is_empty() && !has_program {
         let there = |program: &&str| -> bool {
             let found = TreePath::new(*program).ok().and_then(|path| tree.resolve(&path).ok());
             found.is_some_and(|path| tree.get(&path).is_some())

@@ -1,6 +1,5 @@
 //! `inspect`: what an image is, in a screenful, or as JSON.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use image::disk::{Copy, Scheme};
@@ -11,6 +10,7 @@ use serde::Serialize;
 use super::packages::{Package, packages};
 use super::tree::{Mount, Mounted, shown, tree};
 use super::{Image, Piece};
+use crate::base::release_fields;
 use crate::error::{Error, Kind, ResultExt};
 use crate::progress::human_bytes;
 
@@ -235,11 +235,7 @@ fn system(tree: &Mounted<'_>) -> Result<Option<System>, Error> {
         text = tree.text("usr/lib/os-release", RELEASE_MAX)?;
     }
     let Some(text) = text else { return Ok(None) };
-    let fields: BTreeMap<&str, &str> = text
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.trim(), value.trim().trim_matches(['"', '\''])))
-        .collect();
+    let fields = release_fields(&text);
     let field = |key: &str| fields.get(key).map(|value| (*value).to_owned());
     // The defaults of os-release(5).
     let id = field("ID").unwrap_or_else(|| "linux".into());

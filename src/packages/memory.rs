@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use layers::{Blake3, Key, KeyBuilder};
+use layers::{Blake3, Key, KeyBuilder, Sha256};
 use providers::distro::{Architecture, Distro};
 use providers::lock::{Lock, Request};
 
@@ -19,16 +19,17 @@ const RESOLUTION_VERSION: u32 = 3;
 /// Largest answer that is read, in bytes: some 30,000 packages.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// What an answer depends on: request, releases (their digests cover every index) and the facts
+/// What an answer depends on: request, the image to start from, releases (their digests cover every index) and the facts
 /// about the distribution that say what else is asked for and in which group a package is.
 pub fn key(
     spec: &ResolvedSpec,
     distro: &Distro,
     architecture: &Architecture,
     request: &Request,
+    base: Option<&Sha256>,
     releases: impl Iterator<Item = String>,
 ) -> Key {
-    let Request { variant, bootloader, live, kernel, kernel_version, recommends, install, remove, repositories } =
+    let Request { variant, from, bootloader, live, kernel, kernel_version, recommends, install, remove, repositories } =
         request;
     KeyBuilder::new("resolution", RESOLUTION_VERSION)
         .field("program", env!("CARGO_PKG_VERSION"))
@@ -46,6 +47,9 @@ pub fn key(
         .list("live media", live.then_some("yes"))
         .list("live", distro.boot.live.iter().flat_map(|live| &live.packages))
         .field("variant", variant)
+        .list("base image", from)
+        .list("its manifest", base)
+        .list("its release", distro.os_release.iter().flat_map(|says| [&says.id, &says.version]))
         .list("kernel", kernel)
         .list("kernel version", kernel_version)
         .field("recommends", [u8::from(*recommends)])

@@ -24,6 +24,7 @@ pub use request::request;
 use rpm::RpmRepository;
 pub use rpm::verify;
 
+use crate::base;
 use crate::context::{Context, SourceRecord};
 use crate::error::Error;
 use crate::spec::ResolvedSpec;
@@ -126,13 +127,15 @@ impl Sources {
         }
     }
 
-    /// The choice of today.
+    /// The choice of today, beside what the image has that the spec starts from.
     ///
     /// # Errors
-    /// Repositories that cannot be reached or believed; a set of packages that does not exist.
+    /// Repositories that cannot be reached or believed; a set of packages that does not exist; an
+    /// image that cannot be started from.
     pub fn choose(&self, spec: &ResolvedSpec, distro: &Distro, request: Request, cx: &Context) -> Result<Lock, Error> {
+        base::check_family(spec, distro)?;
         match self {
-            Self::Deb(ranked) => deb::choose(spec, distro, ranked, request, cx),
+            Self::Deb(ranked) => deb::choose(spec, distro, ranked, request, base::find(spec, None, cx)?, cx),
             Self::Rpm(ranked) => rpm::choose(spec, distro, ranked, request, cx),
         }
     }

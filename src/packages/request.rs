@@ -33,6 +33,7 @@ pub fn request(
     };
     Ok(lock::Request {
         variant: spec.variant.as_str().to_owned(),
+        from: spec.base.as_ref().map(|base| base.written.clone()),
         bootloader: (spec.bootloader == Bootloader::Grub).then(|| spec.bootloader.as_str().to_owned()),
         live: spec.formats.contains(&Format::Iso),
         kernel_version: kernel.as_ref().and(spec.kernel.version.as_ref()).map(ToString::to_string),

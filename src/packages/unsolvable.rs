@@ -6,6 +6,19 @@ use crate::error::Error;
 
 /// Why there is no such set of packages, one reason a line, in the words of the user's documents.
 pub fn unsolvable(error: &Unsolvable) -> Error {
+    explained(error, "change customizations.packages, or add a repository that has what is missing")
+}
+
+/// As [`unsolvable`], beside the packages of an image.
+pub fn unsolvable_on_base(error: &Unsolvable) -> Error {
+    explained(
+        error,
+        "packages of the base image stay as they are: upgrades and removals of them are not planned; start from a \
+         newer image, or change customizations.packages",
+    )
+}
+
+fn explained(error: &Unsolvable, otherwise: &str) -> Error {
     let told = |problem: &Problem| match problem {
         Problem::NotFound { name, near } if near.is_empty() => format!("Package not found: '{name}'"),
         Problem::NotFound { name, near } => {
@@ -22,7 +35,7 @@ pub fn unsolvable(error: &Unsolvable) -> Error {
     };
     let hint = match only_names {
         true => "names are those of the spec's customizations.packages and of the provider's defaults",
-        false => "change customizations.packages, or add a repository that has what is missing",
+        false => otherwise,
     };
     Error::build(sentence).hint(hint)
 }

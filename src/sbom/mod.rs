@@ -2,10 +2,13 @@
 
 use layers::KeyBuilder;
 use providers::distro::Family;
-use providers::lock::{Lock, LockedPackage};
+use providers::lock::{BasePackage, Lock, LockedPackage};
 use serde::Serialize;
 
 use crate::error::{Error, ResultExt};
+
+/// Why a package is there that the image to start from has.
+pub const OF_BASE: &str = "the base image has it";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,8 +84,12 @@ pub fn spdx(lock: &Lock, family: Family, name: &str, version: &str) -> Result<St
     let namespace = KeyBuilder::new("spdx namespace", 1)
         .field("name", name)
         .field("version", version)
-        .list("packages", lock.packages.iter().map(|package| package.sha256))
-        .finish();
+        .list("packages", lock.packages.iter().map(|package| package.sha256));
+    // Nothing is written of a base where there is none.
+    let namespace = match &lock.base {
+        Some(base) => namespace.field("base", base.manifest).finish(),
+        None => namespace.finish(),
+    };
     let created = jiff::Timestamp::from_second(lock.epoch).to("write the time of the lock")?;
     let image = Package {
         name: name.to_owned(),
@@ -104,8 +111,10 @@ pub fn spdx(lock: &Lock, family: Family, name: &str, version: &str) -> Result<St
         relationship_type: "DESCRIBES",
         related_spdx_element: "SPDXRef-Image".into(),
     }];
-    for package in &lock.packages {
-        let rendered = render(package, lock, family);
+    let of_base = lock.base.iter().flat_map(|base| &base.packages);
+    let of_base = of_base.map(|package| render_of_base(package, lock, family));
+    let rendered = lock.packages.iter().map(|package| render(package, lock, family));
+    for rendered in of_base.chain(rendered) {
         relationships.push(Relationship {
             spdx_element_id: "SPDXRef-Image".into(),
             relationship_type: "CONTAINS",
@@ -149,18 +158,40 @@ fn render(package: &LockedPackage, lock: &Lock, family: Family) -> Package {
         external_refs: vec![ExternalRef {
             reference_category: "PACKAGE-MANAGER",
             reference_type: "purl",
-            reference_locator: package_url(package, lock, family),
+            reference_locator: package_url(name, version, architecture, lock, family),
         }],
         comment: Some(package.why.to_string()),
     }
 }
 
+/// A package of the image to start from: who it is is all that is known of it.
+fn render_of_base(package: &BasePackage, lock: &Lock, family: Family) -> Package {
+    let BasePackage { name, version, architecture } = package;
+    Package {
+        name: name.clone(),
+        id: format!("SPDXRef-Package-{}", element_id(&format!("{name}-{architecture}"))),
+        version_info: version.clone(),
+        download_location: "NOASSERTION".into(),
+        files_analyzed: false,
+        checksums: Vec::new(),
+        license_concluded: "NOASSERTION",
+        license_declared: "NOASSERTION",
+        copyright_text: "NOASSERTION",
+        primary_package_purpose: "INSTALL",
+        external_refs: vec![ExternalRef {
+            reference_category: "PACKAGE-MANAGER",
+            reference_type: "purl",
+            reference_locator: package_url(name, version, architecture, lock, family),
+        }],
+        comment: Some(OF_BASE.to_owned()),
+    }
+}
+
 /// The package URL (purl-spec, types deb and rpm). In the latter the epoch is a qualifier.
-fn package_url(package: &LockedPackage, lock: &Lock, family: Family) -> String {
-    let LockedPackage { name, version, architecture, .. } = package;
+fn package_url(name: &str, version: &str, architecture: &str, lock: &Lock, family: Family) -> String {
     let (epoch, version) = match (family, version.split_once(':')) {
         (Family::Rpm, Some((epoch, rest))) => (format!("&epoch={epoch}"), rest),
-        _ => (String::new(), version.as_str()),
+        _ => (String::new(), version),
     };
     let (kind, os, release) = (family.as_str(), &lock.os, &lock.os_version);
     let (name, version) = (escape(name), escape(version));

@@ -27,7 +27,7 @@ const MTU_MIN: u32 = 68;
 const MTU_MAX: u32 = 65_535;
 
 /// The seeds' own words for a source that is not there.
-fn missing_file(written: &str, span: &Span, directory: &Path) -> Problem {
+pub(super) fn missing_file(written: &str, span: &Span, directory: &Path) -> Problem {
     Problem::error(span, format!("Missing required file '{written}' referenced in build spec"))
         .hint(format!("paths are relative to the spec's directory, {}", directory.display()))
 }

@@ -7,8 +7,8 @@
 use layers::KeyBuilder;
 
 use super::resolved::{
-    CopiedFile, DebconfAnswer, Disk, Interface, Owner, Partition, Repository, RepositoryKey, ResolvedSpec, Script,
-    SourceKind, Stage, Sudo, User,
+    BaseImage, CopiedFile, DebconfAnswer, Disk, Interface, Owner, Partition, Repository, RepositoryKey, ResolvedSpec,
+    Script, SourceKind, Stage, Sudo, User,
 };
 use super::scalar::Principal;
 
@@ -58,6 +58,15 @@ impl Encoder {
         self.option("size of the disk", disk.size.map(u64::to_le_bytes)).each("partitions", &disk.partitions, partition)
     }
 
+    /// Which image it is, the lock says; without one nothing is written, so that the manifest of an
+    /// image that starts from nothing stays the same.
+    fn base(self, base: Option<&BaseImage>) -> Self {
+        match base {
+            Some(base) => self.put("base image", &base.written),
+            None => self,
+        }
+    }
+
     fn finish(self) -> [u8; 32] {
         self.0.finish().0
     }
@@ -94,6 +103,7 @@ impl ResolvedSpec {
             .put("os version", self.os_version.as_str())
             .put("variant", self.variant.as_str())
             .put("architecture", self.architecture.as_str())
+            .base(self.base.as_ref())
             .put("hostname", self.hostname.as_str())
             .put("locale", self.locale.as_str())
             .put("timezone", self.timezone.as_str())

@@ -26,6 +26,7 @@ pub mod tree;
 pub mod typed;
 pub mod written;
 
+mod base;
 mod copied;
 pub(crate) mod customized;
 mod disk;

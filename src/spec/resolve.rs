@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::base::image as base_image;
 use super::choice::{Architecture, Bootloader, Compression, Format, Stage, Variant};
 use super::decode::Located;
 use super::names::{FromText, Hostname, Locale, OsName, PackageName, Timezone, UnitName};
@@ -96,6 +97,7 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
         let message = format!("disk.size: a vhd holds {} GiB at most", image::vhd::SIZE_MAX >> 30);
         problems.push(Problem::error(place, message).hint("make disk.size smaller, or use another format"));
     }
+    let from = base.from.as_ref().and_then(|from| base_image(from, around.spec_directory, problems));
     let scripts = customized::scripts(&custom.scripts, around.spec_directory, problems);
     let debconf = customized::debconf(&custom.debconf, problems);
     let packages = packages(spec, release.is_some_and(|release| release.recommends), problems);
@@ -109,6 +111,7 @@ fn assemble(spec: &Spec, around: &Surroundings<'_>, problems: &mut Problems) -> 
         os_version: base.version.value.clone(),
         variant: base.r#type.unwrap_or(Variant::Minimal),
         architecture,
+        base: from,
         hostname: hostname?,
         locale: custom.locale.clone().or_else(|| Locale::from_text("C.UTF-8").ok())?,
         timezone: custom.timezone.clone().or_else(|| Timezone::from_text("UTC").ok())?,

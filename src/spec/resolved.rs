@@ -35,6 +35,8 @@ pub struct ResolvedSpec {
     pub variant: Variant,
     /// The processor that it runs on.
     pub architecture: Architecture,
+    /// The image that it starts from; `None`: from nothing.
+    pub base: Option<BaseImage>,
     /// Name of the machine.
     pub hostname: Hostname,
     /// System locale.
@@ -81,6 +83,29 @@ pub struct ResolvedSpec {
     pub destination: PathBuf,
     /// The spec's own directory, absolute (not part of any digest).
     pub spec_directory: PathBuf,
+}
+
+/// An image to start from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BaseImage {
+    /// As the spec has it.
+    pub written: String,
+    /// Where it is.
+    pub place: BasePlace,
+}
+
+/// Where an image to start from is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BasePlace {
+    /// An OCI image layout.
+    Layout {
+        /// The directory or tar file, absolute.
+        path: PathBuf,
+        /// The image of several that is meant.
+        name: Option<String>,
+    },
+    /// An image at a registry.
+    Registry(registry::Reference),
 }
 
 /// A user, root included.

@@ -219,9 +219,37 @@ fn what_is_not_supported_yet_is_refused_in_so_many_words() {
         let found = problems(&minimal(rest));
         assert!(found.iter().any(|problem| problem.contains("not supported yet")), "{rest}: {found:?}");
     }
-    let found = problems("image: {name: a, base: {os: debian, version: 13, from: oci:x}}");
-    assert!(found[0].contains("image.base.from is not supported yet"), "{found:?}");
     resolved(&minimal("immutable: false\n"));
+}
+
+#[test]
+fn an_image_to_start_from_is_a_layout_or_at_a_registry() {
+    let spec = |from: &str| format!("image: {{name: a, base: {{os: debian, version: 13, from: \"{from}\"}}}}");
+    let hold = tempfile::tempdir().unwrap();
+    fs::create_dir(hold.path().join("layout")).unwrap();
+    let found = |from: &str| resolved_in(hold.path(), &spec(from)).map(|spec| spec.base.unwrap().place);
+    let layout =
+        |name: Option<&str>| BasePlace::Layout { path: hold.path().join("layout"), name: name.map(str::to_owned) };
+    assert_eq!(found("oci:layout").unwrap(), layout(None));
+    assert_eq!(found("oci:layout:small:1.0").unwrap(), layout(Some("small:1.0")));
+    let text = "docker://localhost:5000/team/small:1.0";
+    assert_eq!(found(text).unwrap(), BasePlace::Registry(text.parse().unwrap()));
+    for (from, message, hint) in [
+        ("podman:x", "names no image", "oci:PATH"),
+        ("layout", "names no image", "oci:PATH"),
+        ("oci:", "names no image", "oci:PATH"),
+        ("oci:layout:", "names no image", "oci:PATH"),
+        ("oci://localhost/x", "names no image", "docker://localhost/x"),
+        ("oci:missing", "Missing required file 'missing'", "relative to"),
+        ("docker://", "names no image of a registry", "docker://HOST/REPOSITORY:TAG"),
+    ] {
+        let problems = shown(&found(from).expect_err(from));
+        assert!(problems.contains(message) && problems.contains(hint), "{from}: {problems}");
+    }
+    // Nothing is said of an image that starts from nothing.
+    let (with, without) = (spec("oci:layout"), minimal(""));
+    let digest = |text: &str| resolved_in(hold.path(), text).unwrap().content_digest();
+    assert_ne!(digest(&with), digest(&without));
 }
 
 #[test]

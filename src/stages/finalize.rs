@@ -36,7 +36,7 @@ pub fn finalize(
     passes::verify(&tree, &contents)?;
     let mut images = archives::write(spec, distro, &tree, &contents, target, cx)?;
     if spec.formats.contains(&Format::Oci) {
-        let finished = oci::Finished { stack, tree: &tree, contents: &contents };
+        let finished = oci::Finished { stack, tree: &tree, contents: &contents, base: packages.base.as_deref() };
         images.push(oci::write(spec, &finished, target, cx)?);
     }
     if spec.formats.contains(&Format::Iso) {

@@ -9,12 +9,15 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use layers::Stack;
 use providers::RepositoryId;
 use providers::distro::Distro;
 use providers::lock::Lock;
 use providers::trust::Keyring;
+
+use crate::base::Base;
 
 pub use compose::compose;
 pub use configuration::configuration;
@@ -31,6 +34,8 @@ pub struct PackageSet {
     pub files: Vec<PathBuf>,
     /// The facts about their distribution.
     pub distro: Distro,
+    /// The image that they are put on; `None`: nothing.
+    pub base: Option<Arc<Base>>,
     /// By repository the keys that sign its packages; repositories whose packages only the lock's
     /// digests vouch for are not here.
     pub keys: BTreeMap<RepositoryId, Keyring>,

@@ -12,6 +12,7 @@ use providers::rpm::check::check;
 use rayon::prelude::*;
 
 use super::PackageSet;
+use crate::base;
 use crate::context::Context;
 use crate::error::Error;
 use crate::packages::{Sources, request, verify};
@@ -52,12 +53,17 @@ pub fn lock(spec: &ResolvedSpec, given: Option<Lock>, cx: &Context) -> Result<Lo
     Ok(lock)
 }
 
-/// Has every package of a lock in the cache, verified against the lock's digests.
+/// Has every package of a lock in the cache, verified against the lock's digests, and the layers of the
+/// image that it starts from in the store.
 ///
 /// # Errors
-/// Packages that cannot be had, or whose bytes are not the lock's.
+/// Packages or an image that cannot be had, or whose bytes are not the lock's.
 pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet, Error> {
     let distro = cx.distro(spec)?;
+    let base = base::open(spec, lock.base.as_ref().map(|base| &base.manifest), cx)?;
+    if let Some(base) = &base {
+        base::check_release(&base.found.written, &base.stack, &distro)?;
+    }
     let sources = Sources::of(spec, &distro, cx)?;
     let cache = CacheDir::new(&cx.cache_directory);
     // Nobody is asked where packages are that are here.
@@ -107,7 +113,7 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
         .repositories
         .iter()
         .filter_map(|repository| Some((repository.id.clone(), sources.package_keys(&repository.id)?.clone())));
-    let set = PackageSet { keys: known.collect(), lock, files, distro };
+    let set = PackageSet { keys: known.collect(), lock, files, distro, base };
     verify_all(&set, cx)?;
     Ok(set)
 }

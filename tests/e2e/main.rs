@@ -2,6 +2,7 @@
 //! expensive (an image, a tree) is made once.
 
 mod archives;
+mod base;
 mod bounds;
 mod build;
 mod convert;

@@ -25,6 +25,9 @@ pub struct Distro {
     pub aliases: BTreeSet<String>,
     /// For people, such as `Debian 13 (trixie)`.
     pub title: String,
+    /// What an image of it says that it is, where that is not `os` and `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os_release: Option<OsRelease>,
     /// The family of its packages.
     pub family: Family,
     /// Where its packages are, in order of preference.
@@ -66,6 +69,16 @@ pub struct Distro {
     /// What must not be in an image as it was left behind.
     #[serde(default)]
     pub volatile: Vec<VolatilePath>,
+}
+
+/// What a system says that it is (os-release(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OsRelease {
+    /// `ID`.
+    pub id: String,
+    /// `VERSION_ID`.
+    pub version: String,
 }
 
 /// A family of packages: what there is code for.

@@ -23,8 +23,10 @@ fn lock() -> Lock {
         os_version: "13".into(),
         architecture: "amd64".parse().unwrap(),
         epoch: 1_789_199_741,
+        base: None,
         request: Request {
             variant: "minimal".into(),
+            from: None,
             kernel: Some("linux-image-cloud-amd64".into()),
             bootloader: None,
             live: false,

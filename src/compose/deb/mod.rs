@@ -4,6 +4,7 @@
 //! image's own dpkg configures them in the sandbox.
 
 mod group;
+mod installed;
 mod note;
 mod ownership;
 mod plan;
@@ -20,6 +21,7 @@ use layers::Stack;
 use providers::deb::Aliases;
 use providers::lock::{Group, LockedPackage};
 
+pub use installed::installed_in;
 use ownership::Ownership;
 use unpack::{Unpacked, unpack_one};
 
@@ -46,10 +48,15 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
         aliases: &aliases,
         architecture: &architecture,
     };
-    let mut stack = Stack::default();
+    let mut stack = set.base.as_ref().map(|base| base.stack.clone()).unwrap_or_default();
+    let present = match &set.base {
+        // Nothing is put on it, so nothing is asked of it.
+        Some(base) if !set.lock.packages.is_empty() => installed::present(&base.found.written, &stack, &aliases)?,
+        _ => Vec::new(),
+    };
     let unpack = |package: &LockedPackage, file: &Path| unpack_one(package, file, &aliases, cx);
     unpack_ahead(set, &[Group::Essential, Group::Base, Group::Kernel, Group::Rest], cx, unpack, |unpacked| {
-        let mut ownership = Ownership::default();
+        let mut ownership = Ownership::of(&present);
         let essential = unpacked.next()?;
         groups.configure(Group::Essential, &essential, &mut ownership, &mut stack)?;
         let base = unpacked.next()?;

@@ -9,15 +9,71 @@ use std::collections::{BTreeMap, BTreeSet};
 use providers::deb::dpkg::Diversions;
 use providers::deb::{MultiArch, relation};
 
+use super::installed::Present;
 use super::registry::info_name;
 use super::unpack::Unpacked;
 use crate::error::{Error, ResultExt};
+
+/// A package, as far as its names are concerned.
+#[derive(Clone)]
+pub struct Member<'a> {
+    /// Its name.
+    pub name: &'a str,
+    version: &'a str,
+    /// What its files in `info` are called, without their endings.
+    info: String,
+    /// Whether architectures of it share their files.
+    is_same: bool,
+    replaces: &'a str,
+    listed: &'a [Vec<u8>],
+}
+
+impl<'a> Member<'a> {
+    /// Of a package that is unpacked.
+    ///
+    /// # Errors
+    /// A control file that cannot be read.
+    pub fn of(package: &'a Unpacked) -> Result<Self, Error> {
+        let control = package.note.control.package().to("read a package's control file")?;
+        Ok(Self {
+            name: &package.package.name,
+            version: &package.package.version,
+            info: info_name(package),
+            is_same: control.multi_arch == MultiArch::Same,
+            replaces: package.note.control.stanza().get("Replaces").unwrap_or(""),
+            listed: &package.note.listed,
+        })
+    }
+
+    /// Of a package that the image had before.
+    pub fn present(present: &'a Present) -> Self {
+        Self {
+            name: &present.package.name,
+            version: &present.package.version,
+            info: present.info.clone(),
+            is_same: present.package.is_same,
+            replaces: &present.package.replaces,
+            listed: &present.listed,
+        }
+    }
+
+    /// Whether it replaces files of another one, in the version that is there.
+    fn replaces(&self, other: &Member<'_>, architecture: &str) -> Result<bool, Error> {
+        if self.replaces.is_empty() {
+            return Ok(false);
+        }
+        let relations = relation::parse(self.replaces, architecture).to("read what a package replaces")?;
+        let mut alternatives = relations.iter().flat_map(|relation| relation.alternatives.iter());
+        let is_meant = |name: &str| name == other.name;
+        Ok(alternatives.any(|one| is_meant(one.name) && one.bound.is_none_or(|bound| bound.admits(other.version))))
+    }
+}
 
 /// Who lists what.
 #[derive(Clone, Default)]
 pub struct Ownership<'a> {
     /// In the order of unpacking.
-    members: Vec<&'a Unpacked>,
+    members: Vec<Member<'a>>,
     /// Every name with the place of a member that lists it.
     listed: BTreeSet<(&'a [u8], usize)>,
     /// What nobody has asked for yet.
@@ -45,7 +101,7 @@ pub enum Fate {
 /// A package that asks for names.
 pub struct Claim<'a, 'r> {
     /// The package.
-    pub package: &'a Unpacked,
+    pub member: &'r Member<'a>,
     /// dpkg's name of the architecture.
     pub architecture: &'r str,
     /// The names that are diverted.
@@ -53,6 +109,14 @@ pub struct Claim<'a, 'r> {
 }
 
 impl<'a> Ownership<'a> {
+    /// Of packages that the image had before.
+    pub fn of(present: &'a [Present]) -> Self {
+        let members: Vec<Member<'a>> = present.iter().map(Member::present).collect();
+        let names = |(at, member): (usize, &Member<'a>)| member.listed.iter().map(move |name| (name.as_slice(), at));
+        let listed = members.iter().enumerate().flat_map(names).collect();
+        Self { members, listed, dropped: Dropped::default() }
+    }
+
     fn owners(&self, name: &'a [u8]) -> impl Iterator<Item = usize> + '_ {
         self.listed.range((name, 0)..=(name, usize::MAX)).map(|&(_, owner)| owner)
     }
@@ -67,24 +131,30 @@ impl<'a> Ownership<'a> {
     /// # Errors
     /// Another package has it and neither replaces the other.
     pub fn fate(&self, claim: &Claim<'a, '_>, name: &'a [u8], fresh_directory: bool) -> Result<Fate, Error> {
-        let own = claim.package;
+        let own = claim.member;
         let diverter = claim.diversions.of(name).and_then(|diversion| diversion.by.as_deref());
         let mut taken = Vec::new();
         let mut kept = false;
         for owner in self.owners(name) {
-            let Some(&other) = self.members.get(owner) else { continue };
+            let Some(other) = self.members.get(owner) else { continue };
             // Architectures of one package share their files.
-            let instance = other.package.name == own.package.name && is_same(other)? && is_same(own)?;
-            let diverted = diverter.is_some_and(|by| by == other.package.name || by == own.package.name);
-            if instance || diverted || fresh_directory {
+            let instance = other.name == own.name && other.is_same && own.is_same;
+            let diverted = diverter.is_some_and(|by| by == other.name || by == own.name);
+            if instance || diverted {
                 continue;
             }
-            if replaces(own, other, claim.architecture)? {
+            if fresh_directory {
+                // Whoever lists a directory that is gone loses its name to whoever brings it again (dpkg,
+                // src/main/archive.c, `FNNF_ELIDE_OTHER_LISTS`).
                 taken.push(owner);
-            } else if replaces(other, own, claim.architecture)? {
+                continue;
+            }
+            if own.replaces(other, claim.architecture)? {
+                taken.push(owner);
+            } else if other.replaces(own, claim.architecture)? {
                 kept = true;
             } else {
-                return Err(collision(own, name, &format!("which is also in {}", other.package.name)));
+                return Err(collision(own.name, name, &format!("which is also in {}", other.name)));
             }
         }
         Ok(if kept { Fate::Kept } else { Fate::Taken(taken) })
@@ -104,26 +174,26 @@ impl<'a> Ownership<'a> {
         let position = self.members.len();
         let listed = || package.note.listed.iter().map(Vec::as_slice).filter(|name| !kept.contains(name));
         for (&owner, names) in taken {
-            let Some(&other) = self.members.get(owner) else { continue };
+            let Some(other) = self.members.get(owner) else { continue };
             let own: BTreeSet<&[u8]> = listed().collect();
             let still = |name: &&[u8]| self.listed.contains(&(*name, owner)) && !names.contains(name);
-            let mut left = other.note.listed.iter().map(Vec::as_slice).filter(still);
+            let mut left = other.listed.iter().map(Vec::as_slice).filter(still);
             if left.all(|name| own.contains(name)) {
-                let (own, other) = (&package.package.name, &other.package.name);
+                let (own, other) = (&package.package.name, other.name);
                 return Err(Error::build(format!("failed to unpack {own}: it takes over every file of {other}")).hint(
                     format!("dpkg would let {other} disappear, so the image cannot have both: remove it from the spec"),
                 ));
             }
         }
         for (&owner, names) in taken {
-            let Some(&other) = self.members.get(owner) else { continue };
+            let Some(other) = self.members.get(owner) else { continue };
             for name in names {
                 self.listed.remove(&(*name, owner));
             }
-            self.dropped.names.entry(info_name(other)).or_default().extend(names);
+            self.dropped.names.entry(other.info.clone()).or_default().extend(names);
         }
         self.listed.extend(listed().map(|name| (name, position)));
-        self.members.push(package);
+        self.members.push(Member::of(package)?);
         if !kept.is_empty() {
             self.dropped.names.entry(info_name(package)).or_default().extend(kept);
             self.dropped.unlaid.entry(info_name(package)).or_default().extend(kept);
@@ -138,22 +208,8 @@ impl<'a> Ownership<'a> {
 }
 
 /// The error of a package that would overwrite what it may not.
-pub fn collision(package: &Unpacked, name: &[u8], whose: &str) -> Error {
-    let (own, name) = (&package.package.name, name.escape_ascii());
+pub fn collision(own: &str, name: &[u8], whose: &str) -> Error {
+    let name = name.escape_ascii();
     Error::build(format!("failed to unpack {own}: it would overwrite {name}, {whose}"))
         .hint("one of the two has to replace, divert or conflict with the other; remove one from the spec")
-}
-
-fn is_same(package: &Unpacked) -> Result<bool, Error> {
-    let control = package.note.control.package().to("read a package's control file")?;
-    Ok(control.multi_arch == MultiArch::Same)
-}
-
-/// Whether one package replaces files of another, in the version that is there.
-fn replaces(one: &Unpacked, other: &Unpacked, architecture: &str) -> Result<bool, Error> {
-    let Some(field) = one.note.control.stanza().get("Replaces") else { return Ok(false) };
-    let relations = relation::parse(field, architecture).to("read what a package replaces")?;
-    let mut alternatives = relations.iter().flat_map(|relation| relation.alternatives.iter());
-    let (name, version) = (&other.package.name, &other.package.version);
-    Ok(alternatives.any(|one| one.name == name && one.bound.is_none_or(|bound| bound.admits(version))))
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use layers::{Change, Entry, Kind, Layer, Tree, TreePath};
 use providers::deb::Aliases;
 
-use super::ownership::{Claim, Fate, Ownership, collision};
+use super::ownership::{Claim, Fate, Member, Ownership, collision};
 use super::rules::Rules;
 use super::unpack::Unpacked;
 use crate::compose::landing::{existing, follow_hard_links};
@@ -50,7 +50,8 @@ impl Planner<'_> {
     /// A file that another package has, where neither replaces the other.
     pub fn plan<'a>(&self, package: &'a Unpacked, ownership: &Ownership<'a>) -> Result<Plan<'a>, Error> {
         let names = self.names(package)?;
-        let claim = Claim { package, architecture: self.architecture, diversions: &self.rules.diversions };
+        let member = Member::of(package)?;
+        let claim = Claim { member: &member, architecture: self.architecture, diversions: &self.rules.diversions };
         let lasts = last_names(package, &names);
         let mut plan = Plan::default();
         // Where each entry of the package is, if that is not its own path.
@@ -59,6 +60,11 @@ impl Planner<'_> {
             let Change::Set(entry) = change else { continue };
             let name = names.get(path).copied();
             let place = self.place(path, name, &package.package.name, &moved)?;
+            let may_hold = matches!(entry.kind, Kind::Directory | Kind::Symlink(_));
+            if name.is_some_and(|name| self.rules.filters.skips(name, may_hold)) {
+                plan.deviates = true;
+                continue;
+            }
             let there = self.tree.get(&place);
             if place != *path {
                 plan.deviates = true;
@@ -76,7 +82,7 @@ impl Planner<'_> {
             if let Some(name) = name {
                 if let Some(from) = self.rules.diversions.came_from(name) {
                     let whose = format!("which is the diverted version of {}", from.escape_ascii());
-                    return Err(collision(package, name, &whose));
+                    return Err(collision(member.name, name, &whose));
                 }
                 match ownership.fate(&claim, name, entry.is_directory() && there.is_none())? {
                     Fate::Kept => {

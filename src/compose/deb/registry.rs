@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use layers::{Stack, TreePath};
+use providers::deb::control::stanzas;
 use providers::deb::dpkg::{Member, State, database, extended_states};
 use providers::deb::{Aliases, MultiArch};
 
@@ -16,10 +17,13 @@ use crate::error::{Error, ResultExt};
 use crate::stages::PackageSet;
 
 /// Largest database file that is read back, in bytes.
-const DATABASE_MAX: u64 = 64 << 20;
+pub(super) const DATABASE_MAX: u64 = 64 << 20;
 
 /// Where the name begins on a line of sums: an MD5 in hexadecimal and two blanks.
 const MD5_CHARACTERS: usize = 34;
+
+/// apt's record of packages that are there only because others want them.
+const MARKS: &str = "var/lib/apt/extended_states";
 
 /// dpkg's own record of packages.
 const STATUS: &str = "var/lib/dpkg/status";
@@ -158,23 +162,67 @@ pub fn sources(cx: &Context, set: &PackageSet, stack: &mut Stack) -> Result<(), 
         .iter()
         .filter(|package| package.automatic)
         .map(|package| (package.name.as_str(), package.architecture.as_str()));
-    let marks = extended_states(automatic, &architecture);
+    let before = marked_before(set, stack)?;
+    let before = before.iter().map(|(name, architecture)| (name.as_str(), architecture.as_str()));
+    let marks = extended_states(automatic.chain(before), &architecture);
+    let has_sources = set.base.is_some() && has_sources(stack)?;
     let apt = TreePath::new("etc/apt").to("name apt's directory")?;
     if stack.tree().get(&apt).is_none() {
         return Ok(());
     }
     lay(cx, stack, "write package sources", |stack, draft| {
-        draft.file("var/lib/apt/extended_states", marks, draft.root_owned(0o644))?;
+        draft.file(MARKS, marks, draft.root_owned(0o644))?;
         let keyring = format!("usr/share/keyrings/{}-archive-keyring.gpg", lock.os);
         let keyring = ["pgp", "gpg"]
             .map(|suffix| keyring.replace(".gpg", &format!(".{suffix}")))
             .into_iter()
             .find(|path| TreePath::new(path).is_ok_and(|path| stack.tree().get(&path).is_some()));
         for (id, text) in source_files(set, keyring.as_deref()) {
-            draft.file(&format!("etc/apt/sources.list.d/{id}.sources"), text, draft.root_owned(0o644))?;
+            let path = format!("etc/apt/sources.list.d/{id}.sources");
+            let is_there = TreePath::new(&path).is_ok_and(|path| stack.tree().get(&path).is_some());
+            let is_providers = set.distro.repositories.iter().any(|facts| facts.id.as_str() == id);
+            // An image that was there before has its distribution's sources as it wants them.
+            if !has_sources || !(is_there || is_providers) {
+                draft.file(&path, text, draft.root_owned(0o644))?;
+            }
         }
         Ok(())
     })
+}
+
+/// The packages of the image to start from that apt has as automatic, but for those that the spec
+/// names: `apt-get install` marks these as manual.
+fn marked_before(set: &PackageSet, stack: &Stack) -> Result<Vec<(String, String)>, Error> {
+    let Some(text) = read_bytes(stack, MARKS, DATABASE_MAX)?.filter(|_| set.base.is_some()) else {
+        return Ok(Vec::new());
+    };
+    let names: BTreeSet<&str> =
+        set.lock.request.install.iter().filter_map(|wish| wish.split([':', '=']).next()).collect();
+    let mut marked = Vec::new();
+    for stanza in stanzas(&text, "apt's marks").to("read apt's marks in the base image")? {
+        let get = |field| stanza.get(field).unwrap_or_default();
+        if get("Auto-Installed") == "1" && !names.contains(get("Package")) {
+            marked.push((get("Package").to_owned(), get("Architecture").to_owned()));
+        }
+    }
+    Ok(marked)
+}
+
+/// Whether apt has a source at all (sources.list(5)).
+fn has_sources(stack: &Stack) -> Result<bool, Error> {
+    let directory = TreePath::new("etc/apt/sources.list.d").to("name apt's directory")?;
+    let is_source = |path: &&TreePath| [&b".list"[..], b".sources"].iter().any(|end| path.name().ends_with(end));
+    let parts = stack.tree().below(&directory).map(|(path, _)| path).filter(is_source);
+    let mut paths: Vec<String> = parts.map(|path| String::from_utf8_lossy(path.as_bytes()).into_owned()).collect();
+    paths.push("etc/apt/sources.list".into());
+    for path in paths {
+        let text = read_bytes(stack, &path, DATABASE_MAX)?.unwrap_or_default();
+        let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_start);
+        if lines.any(|line| !line.is_empty() && !line.starts_with(b"#")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One deb822 file per repository (sources.list(5)), from the lock.

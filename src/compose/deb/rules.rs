@@ -1,7 +1,8 @@
 //! What the image itself says, at a point of compose, of files that packages bring from then on.
 
-use layers::{Entry, Stack};
-use providers::deb::dpkg::{Diversions, Principal, StatOverrides};
+use layers::{Entry, Stack, TreePath};
+use providers::deb::dpkg::filters::is_configuration;
+use providers::deb::dpkg::{Diversions, PathFilters, Principal, StatOverrides};
 
 use crate::configure::{Accounts, read_bytes};
 use crate::error::{Error, ResultExt};
@@ -14,10 +15,15 @@ pub const PRINTED: &str = "cat /var/lib/dpkg/diversions; echo //; cat /var/lib/d
 /// What stands between the two: no path that dpkg diverts, and no owner, looks so.
 const BETWEEN: &[u8] = b"//\n";
 
-/// Diversions and statoverrides, with the accounts that the latter name.
+/// Where the image's dpkg has its settings: those of the directory count first.
+const SETTINGS: &str = "etc/dpkg/dpkg.cfg";
+
+/// Diversions and statoverrides, with the accounts that the latter name; names that are left out.
 pub struct Rules {
     /// Names that are diverted.
     pub diversions: Diversions,
+    /// Names that are left out.
+    pub filters: PathFilters,
     overrides: StatOverrides,
     accounts: Accounts,
 }
@@ -31,7 +37,7 @@ impl Rules {
         let bytes = |path| Ok::<_, Error>(read_bytes(stack, path, RULES_MAX)?.unwrap_or_default());
         let diversions = Diversions::parse(&bytes("var/lib/dpkg/diversions")?).to("read the image's diversions")?;
         let overrides = StatOverrides::parse(&bytes("var/lib/dpkg/statoverride")?).to("read the image's overrides")?;
-        Ok(Self { diversions, overrides, accounts: Accounts::read(stack)? })
+        Ok(Self { diversions, filters: filters(stack)?, overrides, accounts: Accounts::read(stack)? })
     }
 
     /// The rules as the output of [`PRINTED`] has them.
@@ -43,7 +49,8 @@ impl Rules {
         let overrides = text.get(end.saturating_add(BETWEEN.len())..).unwrap_or_default();
         let diversions = Diversions::parse(&text[..end]).to("read the image's diversions")?;
         let overrides = StatOverrides::parse(overrides).to("read the image's overrides")?;
-        Ok(Self { diversions, overrides, accounts: Accounts::default() })
+        // The settings of dpkg are no matter of preinsts.
+        Ok(Self { diversions, filters: PathFilters::default(), overrides, accounts: Accounts::default() })
     }
 
     /// Every name for which the two say something else.
@@ -76,4 +83,15 @@ impl Rules {
         }
         Ok(true)
     }
+}
+
+fn filters(stack: &Stack) -> Result<PathFilters, Error> {
+    let mut filters = PathFilters::default();
+    let directory = TreePath::new(format!("{SETTINGS}.d")).to("name dpkg's settings")?;
+    let parts = stack.tree().children(&directory).map(|(path, _)| path).filter(|path| is_configuration(path.name()));
+    let parts = parts.map(|path| String::from_utf8_lossy(path.as_bytes()).into_owned());
+    for path in parts.chain([SETTINGS.to_owned()]) {
+        filters.read(&read_bytes(stack, &path, RULES_MAX)?.unwrap_or_default());
+    }
+    Ok(filters)
 }

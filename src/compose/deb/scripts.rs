@@ -62,7 +62,7 @@ impl Groups<'_> {
         }
         if !packages.is_empty() {
             steps.push(mount(after, after.layers().len(), &top, conffiles(&packages[mounted..])));
-            steps.extend(materialise_added(before.tree(), after));
+            steps.extend(materialise_added(before, after));
         }
         if segment.prints_rules() {
             let argv = ["sh", "-c", PRINTED].map(String::from);

@@ -4,11 +4,13 @@ mod repositories;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use layers::Sha256;
 use providers::cache::CacheDir;
+use providers::deb::dpkg::Installed;
 use providers::deb::order::{Item, order};
 use providers::deb::solve::{Index, Options, Origin, RepositoryRef, Request, Solution, Universe, Variant, Wish, solve};
 use providers::distro::Distro;
-use providers::lock::{self, Group, Lock, LockedPackage, LockedRepository};
+use providers::lock::{self, BasePackage, Group, Lock, LockedBase, LockedPackage, LockedRepository};
 use providers::repository::{Repository, Update, open_all};
 use providers::trust::UnixTime;
 
@@ -16,8 +18,10 @@ pub use repositories::repositories;
 
 use super::ranked::Ranked;
 use super::request::{Asker, names};
-use super::unsolvable::unsolvable;
+use super::unsolvable::{unsolvable, unsolvable_on_base};
 use super::{kernel, memory};
+use crate::base::{self, Found};
+use crate::compose::installed_in;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
 use crate::spec::ResolvedSpec;
@@ -32,6 +36,7 @@ pub fn choose(
     distro: &Distro,
     ranked: &[Ranked<Repository>],
     request: lock::Request,
+    base: Option<Found>,
     cx: &Context,
 ) -> Result<Lock, Error> {
     let architecture = cx.architecture(spec)?;
@@ -47,12 +52,60 @@ pub fn choose(
     };
     let opening = open_all(&all, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(updated)?;
     let releases = opening.releases().map(|release| format!("{} {}", release.suite, release.sha256));
-    let key = memory::key(spec, distro, &architecture, &request, releases);
+    let manifest = base.as_ref().map(Found::manifest).transpose()?;
+    let key = memory::key(spec, distro, &architecture, &request, manifest.as_ref(), releases);
     memory::recalled(cx, spec, &key, || {
         let update = opening.read(&architecture, &cx.fetcher, &cache).map_err(updated)?;
         cx.check()?;
-        resolve(spec, distro, ranked, update, request, cx)
+        let base = base.map(|found| Start::read(found, distro, cx)).transpose()?;
+        resolve(spec, distro, ranked, update, request, base, cx)
     })
+}
+
+/// What the choice has to know of the image that it starts from.
+struct Start {
+    written: String,
+    manifest: Sha256,
+    created: Option<i64>,
+    installed: Installed,
+}
+
+impl Start {
+    fn read(found: Found, distro: &Distro, cx: &Context) -> Result<Self, Error> {
+        let (manifest, created) = (found.manifest()?, found.created(cx.now));
+        let base = found.import(cx)?;
+        let written = base.found.written;
+        base::check_release(&written, &base.stack, distro)?;
+        let installed = installed_in(&written, &base.stack)?;
+        Ok(Self { written, manifest, created, installed })
+    }
+
+    fn locked(&self) -> LockedBase {
+        let mut packages: Vec<BasePackage> = self
+            .installed
+            .packages
+            .iter()
+            .map(|package| BasePackage {
+                name: package.name.clone(),
+                version: package.version.clone(),
+                architecture: package.architecture.clone(),
+            })
+            .collect();
+        packages.sort();
+        LockedBase { manifest: self.manifest, packages }
+    }
+
+    /// A package that was removed, but for its configuration files, is not simply new.
+    fn check(&self, packages: &[LockedPackage]) -> Result<(), Error> {
+        let removed = packages.iter().find(|package| self.installed.removed.contains(&package.name));
+        removed.map_or(Ok(()), |LockedPackage { name, .. }| {
+            Err(Error::build(format!(
+                "failed to put {name} on the base image {}: it was there and left its configuration files behind",
+                self.written
+            ))
+            .hint(format!("purge {name} in the image, or name another image")))
+        })
+    }
 }
 
 fn resolve(
@@ -61,11 +114,14 @@ fn resolve(
     ranked: &[Ranked<Repository>],
     update: Update,
     request: lock::Request,
+    base: Option<Start>,
     cx: &Context,
 ) -> Result<Lock, Error> {
     let architecture = cx.architecture(spec)?;
-    let UnixTime(epoch) =
+    let UnixTime(released) =
         update.epoch().ok_or_else(|| Error::build("failed to find a repository to take packages from"))?;
+    // Files of the image to start from would otherwise be younger than the lock.
+    let epoch = released.max(base.as_ref().and_then(|base| base.created).unwrap_or(released));
     let locked = locked_repositories(&update);
     let priorities: BTreeMap<_, i32> =
         ranked.iter().map(|entry| (entry.repository.id.clone(), entry.priority)).collect();
@@ -80,28 +136,38 @@ fn resolve(
             text: index.text,
         })
         .collect();
-    let universe = Universe::from_indexes(indexes, &architecture.to_string(), &Options::default())
-        .to("read the package indexes")?;
+    let installed = base.as_ref().map(|base| base.installed.stanzas.clone()).unwrap_or_default();
+    let options = Options { installed, ..Options::default() };
+    let universe =
+        Universe::from_indexes(indexes, &architecture.to_string(), &options).to("read the package indexes")?;
     let kernel = match &request.kernel {
         Some(kernel) => Some(kernel::named(distro, &universe, kernel, request.kernel_version.as_deref())?),
         None => None,
     };
     let exists = |name: &str| universe.candidate(name).is_some();
-    let wishes = wishes(&names(spec, distro, &architecture, &request, kernel, exists))?;
+    let mut named = names(spec, distro, &architecture, &request, kernel, exists);
+    // On an image that nothing has to start, there is what it has, and what the spec names.
+    let is_complete = base.is_some() && request.kernel.is_none();
+    named.retain(|(_, asker)| !is_complete || *asker == Asker::Spec);
     let asked = Request {
-        variant: Variant::Minbase,
-        install: wishes,
+        variant: if is_complete { Variant::Custom } else { Variant::Minbase },
+        install: wishes(&named)?,
         remove: request.remove.iter().cloned().collect(),
         recommends: request.recommends,
     };
-    let solution = solve(&universe, &asked).map_err(|error| unsolvable(&error))?;
+    let solution = solve(&universe, &asked).map_err(|error| match &base {
+        Some(_) => unsolvable_on_base(&error),
+        None => unsolvable(&error),
+    })?;
     let packages = locked_packages(distro, &universe, &solution, &request, &architecture.to_string())?;
+    base.as_ref().map_or(Ok(()), |base| base.check(&packages))?;
     Ok(Lock {
         format: lock::FORMAT,
         os: distro.os.clone(),
         os_version: distro.version.clone(),
         architecture,
         epoch,
+        base: base.as_ref().map(Start::locked),
         request,
         repositories: locked,
         packages,
@@ -165,7 +231,8 @@ fn locked_packages(
             depends: package.depends,
             provides: package.provides,
             group: match package.name {
-                _ if chosen.essential => Group::Essential,
+                // On an image nothing has to be there before anything can run.
+                _ if chosen.essential && request.from.is_none() => Group::Essential,
                 name if distro.base_set.contains(name) => Group::Base,
                 name if kernels.contains(name) || distro.kernel.matches(name) => Group::Kernel,
                 name if distro.initramfs.takes_of(name) => Group::Kernel,

@@ -59,7 +59,7 @@ pub fn choose(
     let opening = open_all(&all, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(updated)?;
     let releases: Vec<String> =
         opening.repomds().map(|repomd| format!("{} {}", repomd.repository, repomd.sha256)).collect();
-    let key = memory::key(spec, distro, &architecture, &request, releases.into_iter());
+    let key = memory::key(spec, distro, &architecture, &request, None, releases.into_iter());
     memory::recalled(cx, spec, &key, || {
         let update = opening.read(&cx.fetcher, &cache).map_err(updated)?;
         cx.check()?;
@@ -142,6 +142,8 @@ impl Choice<'_> {
             os_version: self.distro.version.clone(),
             architecture: self.architecture.clone(),
             epoch,
+            // Refused when the spec is validated.
+            base: None,
             request: self.request.clone(),
             repositories,
             packages,

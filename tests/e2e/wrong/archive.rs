@@ -95,6 +95,8 @@ impl Archive {
         archive.make_system();
         archive.package("tiny-hello", "Depends: tiny-system (>= 1)\n", &[], b"hello\n");
         archive.package("tiny-hallo", "", &[], b"hallo\n");
+        archive.package("tiny-upgrading", "Depends: tiny-system (>= 2)\n", &[], b"");
+        archive.package("tiny-excluding", "Conflicts: tiny-hello\n", &[], b"");
         archive.package("tiny-ghostly", "Depends: tiny-ghost (>= 2)\n", &[], b"");
         let noise: Vec<u8> = (0u32..1 << 20).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         archive.package("tiny-big", "", &[], &noise);

@@ -7,7 +7,7 @@ mod unpack;
 use std::io::{self, Read};
 
 use ::image::compress::{Compressed, Decoder};
-use layers::{KeyBuilder, Layer, Sha256, Stack, Store, StoredLayer};
+use layers::{Key, KeyBuilder, Layer, Sha256, Stack, Store, StoredLayer};
 use oci_spec::image::{Descriptor, MediaType};
 use sha2::Digest as _;
 
@@ -70,11 +70,7 @@ const REST_BYTES_MAX: u64 = 256 << 20;
 /// are damaged, hostile or larger than the limits; errors of the store.
 pub fn import(image: &Image, blobs: &dyn Blobs, store: &Store, limits: &Limits) -> Result<Stack, Error> {
     let mut stack = Stack::default();
-    let mut chain = Vec::new();
-    for (descriptor, diff_id) in image.manifest.layers().iter().zip(&image.diff_ids) {
-        chain.push(*diff_id);
-        // What a link or an opaque directory means depends on what is below.
-        let key = KeyBuilder::new("oci layer", VERSION).list("diff_ids", &chain).finish();
+    for (descriptor, diff_id, key) in keyed(image) {
         let layer = match store.recall(&key)? {
             Some((layer, _)) => layer,
             None => {
@@ -86,6 +82,30 @@ pub fn import(image: &Image, blobs: &dyn Blobs, store: &Store, limits: &Limits) 
         push(&mut stack, layer, descriptor)?;
     }
     Ok(stack)
+}
+
+/// The layers of an image that the store does not have, the bottom first: whose blobs [`import`] opens.
+///
+/// # Errors
+/// I/O errors of the store.
+pub fn missing(image: &Image, store: &Store) -> Result<Vec<Descriptor>, Error> {
+    let mut missing = Vec::new();
+    for (descriptor, _, key) in keyed(image) {
+        if store.recall(&key)?.is_none() {
+            missing.push(descriptor.clone());
+        }
+    }
+    Ok(missing)
+}
+
+/// The layers of an image with their keys. What a link or an opaque directory means depends on what is
+/// below, so a key is of all of it.
+fn keyed(image: &Image) -> impl Iterator<Item = (&Descriptor, &Sha256, Key)> {
+    let layers = image.manifest.layers().iter().zip(&image.diff_ids).enumerate();
+    layers.map(|(at, (descriptor, diff_id))| {
+        let chain = image.diff_ids.get(..=at).unwrap_or_default();
+        (descriptor, diff_id, KeyBuilder::new("oci layer", VERSION).list("diff_ids", chain).finish())
+    })
 }
 
 fn push(stack: &mut Stack, layer: StoredLayer, descriptor: &Descriptor) -> Result<(), Error> {

@@ -47,8 +47,8 @@ impl<'u> Forced<'u> {
             dead: BTreeSet::new(),
         };
         forced.find_dead(goal);
-        let mut queue: VecDeque<(PackageId, Option<PackageId>)> =
-            goal.wishes.iter().map(|wish| (wish.package, None)).collect();
+        let roots = goal.wishes.iter().map(|wish| wish.package).chain(universe.installed());
+        let mut queue: VecDeque<(PackageId, Option<PackageId>)> = roots.map(|id| (id, None)).collect();
         let pinned: BTreeMap<NameId, PackageId> =
             goal.wishes.iter().map(|wish| (universe.name_of(wish.package), wish.package)).collect();
         while let Some((id, parent)) = queue.pop_front() {
@@ -112,7 +112,11 @@ impl<'u> Forced<'u> {
     }
 
     fn chain(&self, id: PackageId) -> Vec<String> {
-        let mut chain = vec![self.universe.name(id).to_owned()];
+        let name = self.universe.name(id);
+        if self.universe.is_installed(id) {
+            return vec![format!("{name} {}", self.universe.version_told(id))];
+        }
+        let mut chain = vec![name.to_owned()];
         let mut at = id;
         while let Some(&Some(parent)) = self.parents.get(&at) {
             chain.push(self.universe.name(parent).to_owned());
@@ -173,7 +177,7 @@ impl<'u> Forced<'u> {
         let mut available = Vec::new();
         for (target, _) in &need.alternatives {
             for &id in self.universe.packages_named(target.name) {
-                available.push(format!("{} {}", target.name, self.universe.version(id)));
+                available.push(format!("{} {}", target.name, self.universe.version_told(id)));
             }
         }
         Problem::Missing { chain, relation: need.text(), available }

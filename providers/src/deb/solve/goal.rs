@@ -74,6 +74,11 @@ pub(super) fn settle(universe: &Universe, request: &Request) -> Result<Goal, Uns
             Err(problem) => problems.push(problem),
         }
     }
+    for name in &request.remove {
+        if let Some(id) = universe.candidate(name).filter(|&id| universe.is_installed(id)) {
+            problems.push(Problem::InBase { name: name.clone(), version: universe.version(id).to_owned() });
+        }
+    }
     if !problems.is_empty() {
         return Err(Unsolvable { problems });
     }
@@ -124,7 +129,7 @@ fn find(universe: &Universe, wish: &super::Wish) -> Result<PackageId, Problem> {
             packages.iter().find(same).copied().ok_or_else(|| Problem::NoVersion {
                 name,
                 version: version.clone(),
-                available: packages.iter().map(|&id| universe.version(id).to_owned()).collect(),
+                available: packages.iter().map(|&id| universe.version_told(id)).collect(),
             })
         }
         (None, [best, ..]) => Ok(*best),

@@ -73,7 +73,9 @@ impl Dependency<'_> {
 }
 
 /// The relations of a package in apt's order. A package's own conflicts do not count for itself.
-/// A relation field that cannot be read makes the package impossible to satisfy, not free.
+/// A relation field that cannot be read makes the package impossible to satisfy, not free. Of a
+/// package that is installed already only what it excludes among new ones counts: the rest was
+/// settled, well or badly, when it was installed.
 pub(super) fn dependencies<'u>(universe: &'u Universe, id: PackageId) -> Vec<Dependency<'u>> {
     let Ok(package) = universe.package(id) else { return Vec::new() };
     let fields = [
@@ -85,7 +87,8 @@ pub(super) fn dependencies<'u>(universe: &'u Universe, id: PackageId) -> Vec<Dep
         (Kind::Suggests, package.suggests),
     ];
     let mut found = Vec::new();
-    for (kind, field) in fields {
+    let is_installed = universe.is_installed(id);
+    for (kind, field) in fields.into_iter().filter(|(kind, _)| kind.is_negative() || !is_installed) {
         let Ok(relations) = relation::parse(field, universe.architecture()) else {
             if !kind.is_negative() {
                 found.push(Dependency { kind, alternatives: Vec::new() });
@@ -97,6 +100,7 @@ pub(super) fn dependencies<'u>(universe: &'u Universe, id: PackageId) -> Vec<Dep
                 let mut packages = universe.satisfiers(&target);
                 if kind.is_negative() {
                     packages.retain(|&other| universe.name_of(other) != universe.name_of(id));
+                    packages.retain(|&other| !is_installed || !universe.is_installed(other));
                 }
                 (target, packages)
             });
@@ -130,6 +134,13 @@ impl<'u> Marking<'u> {
 
     /// Marks what a request names and what that needs.
     pub fn mark(&mut self, goal: &Goal) {
+        for id in self.universe.installed() {
+            let name = self.universe.name_of(id);
+            let state = self.state_mut(name);
+            state.candidate = Some(id);
+            state.protected = true;
+            self.install(name);
+        }
         for &name in &goal.forbidden {
             let state = self.state_mut(name);
             state.mode = Mode::Forbidden;

@@ -12,7 +12,9 @@ use crate::lock::Why;
 /// Walks from the wishes along what is satisfied, by the shortest ways, and gives each package
 /// the first reason found. Suggested packages stay, as in apt, but are a reason only at the end.
 pub(super) fn assemble(universe: &Universe, goal: &Goal, installed: &[PackageId]) -> Solution {
-    let there: BTreeSet<PackageId> = installed.iter().copied().collect();
+    // What was installed before is no part of the solution, and no reason for anything.
+    let is_new = |id: &PackageId| !universe.is_installed(*id);
+    let there: BTreeSet<PackageId> = installed.iter().copied().filter(is_new).collect();
     let mut why: BTreeMap<PackageId, Why> = BTreeMap::new();
     let mut essential = BTreeSet::new();
     let wished: BTreeSet<PackageId> = goal.wishes.iter().map(|wish| wish.package).collect();

@@ -29,9 +29,10 @@ pub(super) fn solve(universe: &Universe, goal: &Goal, marked: &[PackageId]) -> R
         sets: RefCell::default(),
         unions: RefCell::default(),
     };
-    let wishes = goal.wishes.iter().map(|wish| {
-        let name = universe.name_of(wish.package);
-        Requirement::Single(problem.set(name, vec![wish.package], universe.version(wish.package).to_owned())).into()
+    let needed = universe.installed().chain(goal.wishes.iter().map(|wish| wish.package));
+    let wishes = needed.map(|id| {
+        let name = universe.name_of(id);
+        Requirement::Single(problem.set(name, vec![id], universe.version(id).to_owned())).into()
     });
     let request = resolvo::Problem::default()
         .requirements(wishes.collect())

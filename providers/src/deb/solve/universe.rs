@@ -41,6 +41,9 @@ pub struct Index {
 pub struct Options {
     /// Names of packages that are never chosen, as if no index had them.
     pub excluded: Vec<String>,
+    /// The stanzas of packages that are installed already. They stay as they are: indexes have no
+    /// other versions of them.
+    pub installed: Vec<u8>,
 }
 
 /// One package of a universe.
@@ -104,6 +107,8 @@ pub struct Universe {
     architecture: String,
     texts: Vec<Text>,
     records: Vec<Record>,
+    /// How many of them are installed already; they come first.
+    installed: usize,
     name_ids: HashMap<Box<str>, NameId>,
     names: Vec<Box<str>>,
     /// Packages by name, the one that apt would install first.
@@ -123,12 +128,17 @@ impl Universe {
             architecture: architecture.to_owned(),
             texts: Vec::new(),
             records: Vec::new(),
+            installed: 0,
             name_ids: HashMap::new(),
             names: Vec::new(),
             by_name: Vec::new(),
             provided: Vec::new(),
             ranks: OnceLock::new(),
         };
+        if !options.installed.is_empty() {
+            universe.add(RepositoryRef::new("the base image"), options.installed.clone(), &Options::default())?;
+            universe.installed = universe.records.len();
+        }
         for Index { repository, text } in indexes {
             universe.add(repository, text, options)?;
         }
@@ -171,6 +181,9 @@ impl Universe {
                 continue;
             }
             let name = self.intern(package.name);
+            if self.is_installed_name(name) {
+                continue;
+            }
             let record = Record {
                 index,
                 stanza: span(stanza.as_str()),
@@ -268,6 +281,26 @@ impl Universe {
     pub fn package(&self, id: PackageId) -> Result<Package<'_>, Error> {
         let record = self.record(id);
         Package::read(Stanza::known(self.slice(record, record.stanza)), "package index")
+    }
+
+    /// Whether a package is installed already.
+    pub fn is_installed(&self, id: PackageId) -> bool {
+        (id.0 as usize) < self.installed
+    }
+
+    /// The packages that are installed already.
+    pub(super) fn installed(&self) -> impl Iterator<Item = PackageId> + use<> {
+        (0..self.installed as u32).map(PackageId)
+    }
+
+    pub(super) fn is_installed_name(&self, name: NameId) -> bool {
+        self.named(name).first().is_some_and(|&id| self.is_installed(id))
+    }
+
+    /// The package's version, for people.
+    pub(super) fn version_told(&self, id: PackageId) -> String {
+        let of = if self.is_installed(id) { " of the base image" } else { "" };
+        format!("{}{of}", self.version(id))
     }
 
     /// The package's name.
@@ -371,7 +404,8 @@ impl Universe {
                 next += 1;
             }
         };
-        for at in 0..self.records.len() {
+        // What is installed apt reads last.
+        for at in (self.installed..self.records.len()).chain(0..self.installed) {
             let id = PackageId(at as u32);
             see(self.name_of(id));
             let Ok(package) = self.package(id) else { continue };

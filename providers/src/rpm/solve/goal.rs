@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::formula::{Clauses, clauses};
 use super::universe::{PackageId, Term, Universe};
-use super::{Origin, Request, Unsolvable, glob};
+use super::{Origin, Request, Unsolvable};
+use crate::glob;
 use crate::lock::Why;
 use crate::rpm::dependency::SyntaxError;
 use crate::rpm::{Dependency, Evr};

@@ -10,7 +10,6 @@ mod account;
 mod decisions;
 mod explain;
 mod formula;
-mod glob;
 mod goal;
 mod paths;
 mod policy;

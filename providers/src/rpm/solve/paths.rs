@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::Request;
 use super::universe::{PackageId, Universe};
-use super::{Request, glob};
+use crate::glob;
 use crate::rpm::{Dependency, Relation, Rich};
 
 /// Whether primary.xml has all packages that own a path (createrepo_c's rule, which the repository

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::glob;
+use crate::glob;
 use crate::rpm::{Dependency, Evr, Package, Relation, Rich};
 
 /// The architecture of packages that fit every machine.

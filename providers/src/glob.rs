@@ -1,14 +1,18 @@
 //! Shell patterns over names (fnmatch(3) without flags): `*`, `?`, `[a-z]`, `[!a-z]`.
 
 /// Whether a text has characters that make it a pattern.
-pub(super) fn is_pattern(text: &str) -> bool {
+pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
 /// Whether a pattern describes the whole of a text. Time grows with the product of their lengths
 /// at worst.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    matches_bytes(pattern.as_bytes(), text.as_bytes())
+}
+
+/// As [`matches`], for names that need not be text.
+pub(crate) fn matches_bytes(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut seen) = (0usize, 0usize);
     // Where to go on when what follows the last star does not fit.
     let mut star: Option<(usize, usize)> = None;
