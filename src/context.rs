@@ -12,7 +12,7 @@ use providers::distro::{Architecture, Catalogue, Distro, Family};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
 
-use crate::base::Registries;
+use crate::base::{Registries, Taken};
 use crate::error::{Error, Kind, ResultExt};
 use crate::history::{Done, Ended, History};
 use crate::machine::Machine;
@@ -67,6 +67,8 @@ pub struct Context {
     pub rung: OnceLock<Rung>,
     /// The time of everything made, once the lock is there.
     pub epoch: OnceLock<i64>,
+    /// How the image came here that the spec starts from, if it does.
+    pub base_taken: OnceLock<Taken>,
     /// What was done so far, for the report.
     pub steps: Mutex<Vec<StepRecord>>,
     /// The stages that are over, for the report.

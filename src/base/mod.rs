@@ -14,7 +14,7 @@ use ::oci::image::{self, Image, Platform, Wanted};
 use ::oci::import::{self, Limits};
 use ::oci::oci_spec::image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex};
 use ::oci::{Blobs, Layout, blob};
-use layers::{Sha256, Stack};
+use layers::{RecipeBuilder, Sha256, Stack};
 use providers::distro::{Distro, Family};
 use sandbox::Cancel;
 
@@ -23,6 +23,7 @@ pub use release::{check as check_release, fields as release_fields};
 
 use crate::context::{Context, Made};
 use crate::error::{Error, Kind};
+use crate::progress::Outcome;
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::{BaseImage, BasePlace};
 use kept::Kept;
@@ -42,6 +43,28 @@ pub struct Base {
     pub found: Found,
     /// Its layers.
     pub stack: Stack,
+    taken: Taken,
+}
+
+/// How the layers of an image came into the store.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Taken {
+    outcome: Outcome,
+    seconds: f64,
+}
+
+impl Base {
+    /// Tells of it as the first step of compose.
+    ///
+    /// # Errors
+    /// Its digest is no SHA-256.
+    pub fn tell(&self, cx: &Context) -> Result<(), Error> {
+        let Some(top) = self.stack.layers().last() else { return Ok(()) };
+        let recipe = RecipeBuilder::new("base image", 1).field("manifest", self.found.manifest()?).finish();
+        let title = format!("take the base image {}", self.found.written);
+        cx.step(&title, &recipe, top, self.taken.outcome, self.taken.seconds);
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Base {
@@ -182,16 +205,18 @@ impl Found {
         }
         let stack = import::import(&self.image, &self.source, &cx.store, &Limits::default());
         let stack = stack.map_err(failed(&self.written, cx))?;
-        let title = format!("take the base image {}", self.written);
-        // The choice needs it, and compose: told once.
-        let is_told = cx.steps.lock().is_ok_and(|steps| steps.iter().any(|step| step.step == title));
-        if !is_told {
-            cx.step(&title, missing.is_empty(), started.elapsed().as_secs_f64());
-        }
+        let seconds = started.elapsed().as_secs_f64();
+        let outcome = match (missing.is_empty(), &self.source.place) {
+            (true, _) => Outcome::Reused,
+            (false, Place::Registry(_)) => Outcome::Fetched,
+            (false, Place::Layout(_)) => Outcome::Built,
+        };
+        // The choice needs it, and compose: what counts is how it came the first time.
+        let taken = *cx.base_taken.get_or_init(|| Taken { outcome, seconds });
         for layer in stack.layers() {
             cx.tell_made(layer, &[Made::step("base image")]);
         }
-        Ok(Base { found: self, stack })
+        Ok(Base { found: self, stack, taken })
     }
 }
 

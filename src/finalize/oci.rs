@@ -91,7 +91,7 @@ pub fn export(
         tree: &tree,
         contents: &contents,
         origins: &origins,
-        base: finished.base.map(|Base { found, stack }| ::oci::Base {
+        base: finished.base.map(|Base { found, stack, .. }| ::oci::Base {
             image: &found.image,
             tree: stack.tree(),
             blobs: Some(found.blobs()),

@@ -125,6 +125,7 @@ fn changed<'a>(then: &'a Recipe, now: &'a Recipe) -> BTreeSet<&'a str> {
 fn places(title: &str, step: &str, label: &str) -> Vec<String> {
     let places: &[&str] = match (step, label) {
         (_, "architecture") => &["image.base.architecture"],
+        ("base image", _) => &["image.base.from"],
         ("configure deb packages", "preseeds") => &["customizations.debconf"],
         ("configure deb packages", label) if OF_PACKAGES.contains(&label) => &PACKAGES,
         ("install rpm packages", "parts") => &PACKAGES,
@@ -161,6 +162,7 @@ fn words(title: &str, label: &str, was: &Recipe, is: &Recipe, before: &Record, n
             }
         }
         ("install rpm packages", "parts") => packages(before, now, "its scriptlets are others"),
+        ("base image", _) => "it is another image".into(),
         ("script", "content") => "its text changed".into(),
         ("script", "in the image") => "where it runs changed".into(),
         ("script", "host") => "the packages of this machine changed".into(),

@@ -119,6 +119,7 @@ impl Outline {
             ("image.base.version", text(&spec.os_version)),
             ("image.base.type", text(spec.variant)),
             ("image.base.architecture", text(spec.architecture)),
+            ("image.base.from", spec.base.iter().map(|base| base.written.clone()).collect()),
             ("customizations.hostname", text(&spec.hostname)),
             ("customizations.locale", text(&spec.locale)),
             ("customizations.timezone", text(&spec.timezone)),

@@ -49,6 +49,9 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
         architecture: &architecture,
     };
     let mut stack = set.base.as_ref().map(|base| base.stack.clone()).unwrap_or_default();
+    if let Some(base) = &set.base {
+        base.tell(cx)?;
+    }
     let present = match &set.base {
         // Nothing is put on it, so nothing is asked of it.
         Some(base) if !set.lock.packages.is_empty() => installed::present(&base.found.written, &stack, &aliases)?,
