@@ -162,7 +162,7 @@ fn words(title: &str, label: &str, was: &Recipe, is: &Recipe, before: &Record, n
             }
         }
         ("install rpm packages", "parts") => packages(before, now, "its scriptlets are others"),
-        ("base image", _) => "it is another image".into(),
+        ("base image", _) => "its manifest is another one".into(),
         ("script", "content") => "its text changed".into(),
         ("script", "in the image") => "where it runs changed".into(),
         ("script", "host") => "the packages of this machine changed".into(),
