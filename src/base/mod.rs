@@ -81,7 +81,7 @@ struct Source {
 
 enum Place {
     Layout(Box<Layout>),
-    Registry(Kept),
+    Registry(Box<Kept>),
 }
 
 impl Blobs for Source {
@@ -126,7 +126,7 @@ pub fn find(spec: &ResolvedSpec, locked: Option<&Sha256>, cx: &Context) -> Resul
         BasePlace::Registry(reference) => {
             let kept = Kept::new(reference, cx)?;
             let image = kept.image(locked, platform, cx)?;
-            (Place::Registry(kept), image.map_err(failed(written, cx))?)
+            (Place::Registry(Box::new(kept)), image.map_err(failed(written, cx))?)
         }
     };
     let found = Found { written: written.clone(), image, source: Source { place, cancel: cx.cancel.clone() } };
