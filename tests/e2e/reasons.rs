@@ -233,5 +233,5 @@ fn an_rpm_package_more_is_told() {
     assert!(!text.contains("because"), "{text}");
     let text = build("sudo, vim-minimal");
     says(&text, &["compose: rebuilt, because customizations.packages.install gained vim-minimal ("]);
-    says(&text, &["  run scriptlets: rebuilt, because ", "vim-minimal came in ("]);
+    says(&text, &["  run scriptlets of other packages: rebuilt, because ", "vim-minimal came in ("]);
 }

@@ -57,7 +57,7 @@ impl Bench {
     fn round(&self) -> (Ended, bool) {
         self.case.forget_last();
         let ended = self.case.compose();
-        let ran = ended.text.contains(&format!("{LAST}: built"));
+        let ran = ended.text.contains(&format!("{LAST}: rebuilt"));
         assert!(ran != ended.text.contains(&format!("{LAST}: fetched")), "{}", ended.text);
         assert_eq!(self.case.lineage(), self.lineage);
         self.case.run(&["layers", "verify"]).with(0, &["layers are whole"]);

@@ -29,7 +29,7 @@ fn until_the_last_step(case: &Case) -> (std::process::Child, BufReader<std::proc
     let mut child = case.start(&["--stage", "configuration", "--log-level", "debug"]);
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let mut seen = String::new();
-    while !seen.contains(&format!("{LAST}: built")) {
+    while !["built", "rebuilt"].iter().any(|word| seen.contains(&format!("{LAST}: {word}"))) {
         assert!(lines.read_line(&mut seen).unwrap() > 0, "{seen}");
     }
     (child, lines, seen)

@@ -70,7 +70,7 @@ fn what_is_damaged_is_fetched_where_a_cache_has_it() {
     case.nothing_is_left();
 
     // While somebody builds, nothing is put in anybody's way.
-    let slot = fs::File::create(case.directory.join("cache/slots/0")).unwrap();
-    slot.lock().unwrap();
+    let gate = fs::File::create(case.directory.join("cache/slots/all")).unwrap();
+    gate.lock_shared().unwrap();
     case.run(&["layers", "verify", "--repair"]).with(1, &["a build is running with this cache directory"]);
 }
