@@ -199,6 +199,7 @@ impl Contents for Stack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{KeyBuilder, Layer, Store, Time};
 
     #[test]
     fn no_directory_is_made_through_a_link() {
@@ -216,12 +217,6 @@ mod tests {
         make_parents(&files, &TreePath::new("c/d/x").unwrap(), &Tree::default()).unwrap();
         assert!(files.join("c/d").is_dir());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{KeyBuilder, Layer, Store, Time};
 
     #[test]
     fn what_a_removed_directory_held_stays_hidden_when_it_comes_again() {
