@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ::oci::image::{self, Image, Platform, Wanted};
+use ::oci::import::Limits;
 use ::oci::oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 use ::oci::{Blobs, blob};
 use layers::{KeyBuilder, Sha256};
@@ -146,6 +147,10 @@ impl Kept {
         let mut pulls = Vec::new();
         for layer in layers {
             let digest = blob::sha256(layer.digest()).to(&what())?;
+            if layer.size() > Limits::default().layer_bytes {
+                let size = layer.size();
+                return Err(Error::build(format!("failed to {}: it has a layer of {size} bytes", what())));
+            }
             let target = self.place(&digest);
             if !is_whole(&target, layer.size(), &digest) {
                 pulls.push(BlobPull { digest, size: layer.size(), target });
@@ -184,6 +189,9 @@ impl Blobs for Kept {
             // Best effort: what is not kept is asked for again.
             let _ = fs::write(&place, &found.bytes);
             return Ok(Box::new(Cursor::new(found.bytes)));
+        }
+        if descriptor.size() > Limits::default().layer_bytes {
+            return Err(failed("it is larger than any layer".into()));
         }
         let pull = BlobPull { digest, size: descriptor.size(), target: place.clone() };
         repository.pull_blobs(vec![pull]).map_err(|error| failed(error.into()))?;

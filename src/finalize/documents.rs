@@ -35,8 +35,9 @@ pub fn publish(
     let mut artifacts = Vec::new();
     let mut ready = Vec::new();
     let digests = images.par_iter().map(|(_, pending)| {
-        // The disk works meanwhile. What goes wrong there is told when the file gets its name.
-        rayon::join(|| digest(pending, cx), || drop(pending.file().sync_data())).0
+        // The disk works meanwhile. The kernel tells of a failure once, so this is where it counts.
+        let (digest, synced) = rayon::join(|| digest(pending, cx), || pending.sync());
+        synced.and(digest)
     });
     let digests: Result<Vec<_>, Error> = digests.collect();
     for ((kind, pending), (sha256, size)) in images.into_iter().zip(digests?) {

@@ -252,12 +252,20 @@ impl Pending {
         self.file.write_all(bytes).map_err(|source| full(&self.path, source))
     }
 
+    /// Makes what is written durable.
+    ///
+    /// # Errors
+    /// A full disk; other I/O errors, each of which the kernel tells of once (fsync(2)).
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|source| full(&self.path, source))
+    }
+
     /// Makes the file durable and gives it its name.
     ///
     /// # Errors
     /// A file is in the way and may not be replaced; I/O errors.
     pub fn publish(self) -> Result<PathBuf, Error> {
-        self.file.sync_data().map_err(|source| full(&self.path, source))?;
+        self.sync()?;
         let fd = self.file.as_fd();
         let link = |to: &Path| {
             use std::os::fd::AsRawFd;

@@ -134,6 +134,8 @@ impl History {
         let mut state = self.state();
         let mut parts = std::mem::take(&mut state.parts);
         let outcome = match (parts.reused, parts.fetched, parts.built) {
+            // No packages besides those of the base image.
+            (0, 0, 0) if parts.of == "packages" => Outcome::Reused,
             (0, 0, 0) => Outcome::Built,
             (_, 0, 0) => Outcome::Reused,
             (_, _, 0) => Outcome::Fetched,

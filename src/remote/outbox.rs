@@ -105,7 +105,7 @@ fn work(remotes: &[Remote], means: &Means, jobs: &Receiver<Job>) {
     for job in jobs {
         count = count.saturating_add(1);
         for (remote, trouble) in remotes.iter().zip(&mut troubles).filter(|(remote, _)| remote.takes()) {
-            if !remote.is_there(means) {
+            if means.cancel.is_cancelled() {
                 continue;
             }
             if trouble.is_over {

@@ -52,15 +52,25 @@ pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
         let mut base = unpacked.next()?;
         base.extend(unpacked.next()?);
         system.install("base", &base, &mut stack)?;
+        cut_point(cx, "base", &base);
         let kernel = unpacked.next()?;
         system.install("kernel", &kernel, &mut stack)?;
+        cut_point(cx, "kernel", &kernel);
         let rest = unpacked.next()?;
         let scripts: Vec<Scripts> = rest.iter().map(Unpacked::scripts).collect::<Result<_, _>>()?;
         let to_come: Vec<_> = rest.iter().zip(&scripts).map(|(package, scripts)| package.coming(scripts)).collect();
         initramfs::make_beside(cx, distro, &to_come, &mut stack, |stack| {
             system.install("other", &rest, stack)?;
+            cut_point(cx, "other", &rest);
             registry::database(cx, &[&base, &kernel, &rest], &distro.rpm, stack)
         })
     })?;
     Ok(stack)
+}
+
+/// Tells that a group is installed, if there is any of it.
+fn cut_point(cx: &Context, group: &str, packages: &[Unpacked]) {
+    if !packages.is_empty() {
+        cx.history.cut_point(&format!("the {group} packages"));
+    }
 }

@@ -160,7 +160,10 @@ impl<'a> Place<'a> {
 /// Whether other mirrors need not be asked.
 fn ends_everything(error: &Error) -> bool {
     match error {
-        Error::Fetch { source, .. } => !matches!(source, crate::fetch::Error::Exhausted { .. }),
+        Error::Fetch { source, .. } => {
+            use crate::fetch::Error::{Exhausted, Offline};
+            !matches!(source, Exhausted { .. } | Offline { .. })
+        }
         Error::File(_) => true,
         _ => false,
     }
