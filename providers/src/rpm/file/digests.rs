@@ -160,11 +160,14 @@ impl Unverified {
         Ok(PayloadDigests { sha256, covered })
     }
 
-    /// Whether the header states this digest of its payload, or none of its kind.
+    /// Whether what was noted agrees with the header: with the digest that it states, if it states one of
+    /// that kind, and with whether it states any.
     pub(in crate::rpm) fn states(&self, payload: &PayloadDigests) -> bool {
         let usual = self.header.u32(tag::PAYLOADSHA256ALGO).is_none_or(|number| number == 8);
         let stated = self.header.string(tag::PAYLOADSHA256).filter(|_| usual);
-        stated.is_none_or(|stated| stated.eq_ignore_ascii_case(&payload.sha256.to_hex()))
+        let kinds = [tag::PAYLOADSHA256, tag::PAYLOADSHA512, tag::PAYLOADSHA3_256];
+        payload.covered == kinds.into_iter().any(|kind| self.header.string(kind).is_some())
+            && stated.is_none_or(|stated| stated.eq_ignore_ascii_case(&payload.sha256.to_hex()))
     }
 
     /// SHA-256 of the whole file.
