@@ -35,7 +35,8 @@ impl Build {
         );
         std::fs::write(home.join("spec.yml"), spec).unwrap();
         let output = format!("{cache}-output");
-        let words = "build spec.yml --skip-stage configuration --no-image-cache --cache-dir";
+        // Steps that are reused are told of one by one only so.
+        let words = "build spec.yml --log-level debug --skip-stage configuration --no-image-cache --cache-dir";
         let words = [&words.split(' ').collect::<Vec<_>>()[..], &[cache, "--output-dir", &output]].concat();
         let (code, said) = run(user, home, &words);
         assert_eq!(code, Some(0), "{said}");
