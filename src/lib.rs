@@ -6,7 +6,7 @@
 //! spec::read        text → value tree with places → typed spec → resolved spec
 //! stages::validate  the spec fits the providers and this machine
 //! stages::packages  what it means on the repositories → lock → package files
-//! stages::compose   one layer per package, configured by the image's own dpkg
+//! stages::compose   one layer per package, configured by the family's rules
 //! stages::configuration   users, settings, files, services, scripts: one layer each
 //! stages::finalize  tree → file systems → disk → raw, qcow2, …; SBOM, manifest, checksums
 //! ```

@@ -145,32 +145,25 @@ fn render(package: &LockedPackage, lock: &Lock, family: Family) -> Package {
     let base = lock.repositories.iter().find(|repository| repository.id == package.repository);
     let location = base.map_or("NOASSERTION".into(), |repository| format!("{}/{}", repository.url, package.path));
     Package {
-        name: name.clone(),
-        id: format!("SPDXRef-Package-{}", element_id(&format!("{name}-{architecture}"))),
-        version_info: version.clone(),
         download_location: location,
-        files_analyzed: false,
         checksums: vec![Checksum { algorithm: "SHA256", checksum_value: package.sha256.to_hex() }],
-        license_concluded: "NOASSERTION",
-        license_declared: "NOASSERTION",
-        copyright_text: "NOASSERTION",
-        primary_package_purpose: "INSTALL",
-        external_refs: vec![ExternalRef {
-            reference_category: "PACKAGE-MANAGER",
-            reference_type: "purl",
-            reference_locator: package_url(name, version, architecture, lock, family),
-        }],
         comment: Some(package.why.to_string()),
+        ..named(name, version, architecture, lock, family)
     }
 }
 
 /// A package of the image to start from: who it is is all that is known of it.
 fn render_of_base(package: &BasePackage, lock: &Lock, family: Family) -> Package {
     let BasePackage { name, version, architecture } = package;
+    Package { comment: Some(OF_BASE.to_owned()), ..named(name, version, architecture, lock, family) }
+}
+
+/// What a package's name says of it.
+fn named(name: &str, version: &str, architecture: &str, lock: &Lock, family: Family) -> Package {
     Package {
-        name: name.clone(),
+        name: name.to_owned(),
         id: format!("SPDXRef-Package-{}", element_id(&format!("{name}-{architecture}"))),
-        version_info: version.clone(),
+        version_info: version.to_owned(),
         download_location: "NOASSERTION".into(),
         files_analyzed: false,
         checksums: Vec::new(),
@@ -183,7 +176,7 @@ fn render_of_base(package: &BasePackage, lock: &Lock, family: Family) -> Package
             reference_type: "purl",
             reference_locator: package_url(name, version, architecture, lock, family),
         }],
-        comment: Some(OF_BASE.to_owned()),
+        comment: None,
     }
 }
 
