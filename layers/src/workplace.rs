@@ -13,6 +13,8 @@ use crate::error::IoContext;
 #[derive(Clone, Debug)]
 pub struct Workplace {
     root: Arc<PathBuf>,
+    /// The directory itself, locked by all who work in it.
+    _shared: Arc<File>,
 }
 
 /// A directory of its own for one piece of work, removed when dropped.
@@ -67,9 +69,13 @@ impl Workplace {
     pub fn open(root: &Path) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(root).at("create directory", root)?;
         let root = root.canonicalize().at("open", root)?;
-        let workplace = Self { root: Arc::new(root) };
-        workplace.sweep()?;
-        Ok(workplace)
+        // Whoever works here shares this lock, so who can have it alone knows that nobody does:
+        // then even what has no lock of its own, as at the moment of being made or removed, is of
+        // the dead. Where a file system locks no directories nobody is ever alone.
+        let shared = File::open(&root).at("open", &root)?;
+        sweep(&root, shared.try_lock().is_ok())?;
+        let _ = shared.lock_shared();
+        Ok(Self { root: Arc::new(root), _shared: Arc::new(shared) })
     }
 
     /// Makes a directory for one piece of work.
@@ -95,31 +101,31 @@ impl Workplace {
             }
         }
     }
+}
 
-    fn sweep(&self) -> Result<(), Error> {
-        let root = &*self.root;
-        for entry in fs::read_dir(root).at("list", root)? {
-            let path = entry.at("list", root)?.path();
-            // Other people's files in a directory that a configuration names are left alone.
-            if !is_named_as_ours(&path) {
-                continue;
-            }
-            let abandoned = match File::open(path.join("lock")) {
-                Ok(lock) => match lock.try_lock() {
-                    Ok(()) => true,
-                    Err(TryLockError::WouldBlock) => false,
-                    Err(TryLockError::Error(error)) => return Err(error).at("lock", path.join("lock")),
-                },
-                // Being made or being published at this moment, or left without its lock: only
-                // what has not changed for an hour is certainly dead.
-                Err(_) => is_old(&path),
-            };
-            if abandoned {
-                let _ = fs::remove_dir_all(&path);
-            }
+/// Removes what killed runs left; `alone` says that nobody else works here.
+fn sweep(root: &Path, alone: bool) -> Result<(), Error> {
+    for entry in fs::read_dir(root).at("list", root)? {
+        let path = entry.at("list", root)?.path();
+        // Other people's files in a directory that a configuration names are left alone.
+        if !is_named_as_ours(&path) {
+            continue;
         }
-        Ok(())
+        let abandoned = match File::open(path.join("lock")) {
+            Ok(lock) => match lock.try_lock() {
+                Ok(()) => true,
+                Err(TryLockError::WouldBlock) => false,
+                Err(TryLockError::Error(error)) => return Err(error).at("lock", path.join("lock")),
+            },
+            // Being made or being published at this moment, or left without its lock: beside
+            // others only what has not changed for an hour is certainly dead.
+            Err(_) => alone || is_old(&path),
+        };
+        if abandoned {
+            let _ = fs::remove_dir_all(&path);
+        }
     }
+    Ok(())
 }
 
 /// `PROCESS-NUMBER`.
@@ -131,4 +137,28 @@ fn is_named_as_ours(path: &Path) -> bool {
 fn is_old(path: &Path) -> bool {
     let modified = fs::metadata(path).and_then(|meta| meta.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a kill leaves between making a directory and locking it, or between unlocking and
+    /// removing it.
+    #[test]
+    fn what_has_no_lock_is_swept_once_nobody_else_works_here() {
+        let home = tempfile::tempdir().unwrap();
+        let other = Workplace::open(home.path()).unwrap();
+        let (unlocked, foreign) = (home.path().join("1-2"), home.path().join("notes"));
+        fs::create_dir(&unlocked).unwrap();
+        fs::create_dir(&foreign).unwrap();
+        let staging = Workplace::open(home.path()).unwrap().stage().unwrap();
+        assert!(unlocked.exists(), "the other may be making it");
+        drop(other);
+        drop(Workplace::open(home.path()).unwrap());
+        assert!(staging.path().exists());
+        drop(staging);
+        drop(Workplace::open(home.path()).unwrap());
+        assert!(!unlocked.exists() && foreign.exists());
+    }
 }
