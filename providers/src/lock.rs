@@ -156,8 +156,15 @@ pub enum Group {
     Base,
     /// The kernel and what only it needs.
     Kernel,
+    /// What the provider installs besides by default; of the rpm family only.
+    Defaults,
     /// Everything else.
     Rest,
+}
+
+impl Group {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [Self::Essential, Self::Base, Self::Kernel, Self::Defaults, Self::Rest];
 }
 
 /// The reason for which a package was chosen.

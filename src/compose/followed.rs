@@ -11,6 +11,7 @@ use std::io::Read;
 use layers::{Change, Contents, Kind, Layer, Stack, Tree, TreePath};
 use providers::distro::{Initramfs, PathPattern};
 
+use super::dracut;
 use crate::error::{Error, ResultExt};
 
 /// Largest script that is looked through, in bytes. Real ones have some kilobytes.
@@ -44,16 +45,22 @@ impl<'a> Followed<'a> {
     /// # Errors
     /// I/O errors.
     pub fn read(facts: &'a Initramfs, stack: &'a Stack) -> Result<Self, Error> {
-        let mut words = BTreeSet::new();
+        let settings = facts.modules.iter().flat_map(|modules| &modules.settings);
+        let read: Vec<&PathPattern> = facts.scripts.iter().chain(settings).collect();
+        let mut scripts: Vec<(&TreePath, Vec<u8>)> = Vec::new();
         for (path, entry) in stack.tree().iter() {
             let Kind::File(content) = &entry.kind else { continue };
-            if facts.scripts.iter().any(|pattern| pattern.covers(path.as_bytes())) {
+            if read.iter().any(|pattern| pattern.covers(path.as_bytes())) {
                 let mut text = Vec::new();
                 let script = stack.open(content).to("read a script of the image")?;
                 script.take(SCRIPT_MAX).read_to_end(&mut text).to("read a script of the image")?;
-                words.extend(words_of(&text).into_iter().map(<[u8]>::to_vec));
+                scripts.push((path, text));
             }
         }
+        if let Some(modules) = &facts.modules {
+            dracut::drop_unasked(modules, &mut scripts);
+        }
+        let words = scripts.iter().flat_map(|(_, text)| words_of(text)).map(<[u8]>::to_vec).collect();
         Ok(Self { inputs: &facts.inputs, deferred: &facts.deferred, tree: stack.tree(), words })
     }
 

@@ -30,9 +30,10 @@ pub fn make_beside(
 ) -> Result<(), Error> {
     let before = stack.clone();
     let followed = Followed::read(&distro.initramfs, &before)?;
-    let waits = to_come.iter().find_map(|package| Some((package, followed.concerned_by(package)?)));
-    if let Some((package, why)) = waits {
-        tracing::debug!("the initial ramdisk waits for {}: {why}", package.name);
+    let waits = to_come.iter().filter_map(|package| Some((package, followed.concerned_by(package)?)));
+    let waits =
+        waits.inspect(|(package, why)| tracing::debug!("the initial ramdisk waits for {}: {why}", package.name));
+    if waits.count() > 0 {
         work(stack)?;
         return make(cx, distro, stack);
     }

@@ -6,6 +6,7 @@
 
 mod capture;
 mod deb;
+mod dracut;
 pub mod failure;
 mod followed;
 mod initramfs;

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::spec::ResolvedSpec;
 
 /// Grows whenever the same request on the same releases may have another answer.
-const RESOLUTION_VERSION: u32 = 3;
+const RESOLUTION_VERSION: u32 = 4;
 /// Largest answer that is read, in bytes: some 30,000 packages.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 

@@ -36,9 +36,9 @@ pub struct Distro {
     pub architectures: BTreeMap<Architecture, ArchitectureFacts>,
     /// The default packages of each variant that specs can name as `image.base.type`.
     pub variants: BTreeMap<Variant, VariantFacts>,
-    /// The base set: the second cut point of the configure order (after the essential packages).
-    /// Names that a package set does not contain are passed over. Only for `deb`: rpm packages are
-    /// configured as they are installed.
+    /// The base set: the cut point of the configure order after the essential packages. Names that a
+    /// package set does not contain are passed over. Of the rpm family, those of the default packages on
+    /// which others build without saying so; where it is empty, all of them.
     #[serde(default)]
     pub base_set: BTreeSet<String>,
     /// Kernel packages.
@@ -333,6 +333,19 @@ pub struct Initramfs {
     /// The generator's own scripts: a program that one of them names counts among its inputs.
     #[serde(default)]
     pub scripts: Vec<PathPattern>,
+    /// Where the generator is dracut: what it is made of.
+    #[serde(default)]
+    pub modules: Option<DracutModules>,
+}
+
+/// Where dracut's modules are, and what says which of them a ramdisk gets (dracut.modules(7), dracut.conf(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DracutModules {
+    /// The directory of the modules' directories, whose names are two digits and the module's name.
+    pub directory: PathPattern,
+    /// Files and directories that ask for modules by name.
+    pub settings: Vec<PathPattern>,
 }
 
 impl Initramfs {

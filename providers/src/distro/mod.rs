@@ -16,8 +16,8 @@ use std::path::PathBuf;
 pub use architecture::{Architecture, ArchitectureError};
 pub use catalogue::Catalogue;
 pub use facts::{
-    ArchitectureFacts, Boot, DebconfAnswer, Distro, Ext4, Family, Grub, Initramfs, Kernel, Live, OsRelease, RpmFacts,
-    Variant, VariantFacts,
+    ArchitectureFacts, Boot, DebconfAnswer, Distro, DracutModules, Ext4, Family, Grub, Initramfs, Kernel, Live,
+    OsRelease, RpmFacts, Variant, VariantFacts,
 };
 pub use repository::{MirrorRule, RepositoryFacts};
 pub use scaffold::ScaffoldFile;

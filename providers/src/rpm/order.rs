@@ -3,7 +3,7 @@
 //! function of what the lock and the repositories say, so that a build that resumes at a cut point
 //! has done exactly what a cold one does.
 //!
-//! Groups come one after another (essential, base, kernel, rest), each as a transaction of its own
+//! Groups come one after another ([`Group::ALL`]), each as a transaction of its own
 //! would: nothing in it needs what comes later, and its order is rpm's for the group's packages alone,
 //! given to it by name. So a package more in the last group changes no other. What is only wished for counts as with rpm 4.18 and
 //! 4.19; later versions leave it out. rpm also puts packages with programs of the architecture it
@@ -61,7 +61,7 @@ pub fn order(items: &[Item<'_>], recommended: bool) -> Vec<Place> {
     let by_name: Vec<Item<'_>> = sorted.iter().map(|&at| items[at]).collect();
     let groups = settle(&by_name, recommended);
     let mut places = Vec::with_capacity(items.len());
-    for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {
+    for group in Group::ALL {
         let members: Vec<usize> = (0..by_name.len()).filter(|&at| groups[at] == group).collect();
         let own: Vec<&Package> = members.iter().map(|&at| by_name[at].package).collect();
         let placed = Sorter::new(members.len(), &connect(&own)).sort();

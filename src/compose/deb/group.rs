@@ -266,6 +266,7 @@ pub fn group_name(group: Group) -> &'static str {
         Group::Essential => "essential",
         Group::Base => "base",
         Group::Kernel => "kernel",
+        Group::Defaults => "default",
         Group::Rest => "other",
     }
 }

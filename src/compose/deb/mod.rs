@@ -58,7 +58,7 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
         _ => Vec::new(),
     };
     let unpack = |package: &LockedPackage, file: &Path| unpack_one(package, file, &aliases, cx);
-    unpack_ahead(set, &[Group::Essential, Group::Base, Group::Kernel, Group::Rest], cx, unpack, |unpacked| {
+    unpack_ahead(set, &Group::ALL, cx, unpack, |unpacked| {
         let mut ownership = Ownership::of(&present);
         let essential = unpacked.next()?;
         groups.configure(Group::Essential, &essential, &mut ownership, &mut stack)?;
@@ -66,7 +66,9 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
         groups.configure(Group::Base, &base, &mut ownership, &mut stack)?;
         let kernel = unpacked.next()?;
         groups.configure(Group::Kernel, &kernel, &mut ownership, &mut stack)?;
-        let rest = unpacked.next()?;
+        // A lock that somebody wrote may have packages in a group that this family does not use.
+        let mut rest = unpacked.next()?;
+        rest.extend(unpacked.next()?);
         let to_come: Vec<_> = rest.iter().map(Unpacked::coming).collect();
         initramfs::make_beside(cx, distro, &to_come, &mut stack, |stack| {
             groups.configure(Group::Rest, &rest, &mut ownership, stack)?;

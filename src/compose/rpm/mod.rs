@@ -5,7 +5,7 @@
 //! written by us.
 //!
 //! ```text
-//! base → kernel → the rest → the database      and the initial ramdisk, beside the rest if it may be
+//! base → kernel → the defaults → the rest → the database    the initial ramdisk beside what follows the kernel
 //!
 //! each: every %pretrans → per package: %pre, its files, file triggers, %post, %triggerin
 //!                       → every %posttrans → %transfiletriggerin
@@ -46,7 +46,7 @@ pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
         unpack_one(package, file, set.keys.get(&package.repository), &aliases, cx)
     };
     let mut stack = Stack::default();
-    unpack_ahead(set, &[Group::Essential, Group::Base, Group::Kernel, Group::Rest], cx, unpack, |unpacked| {
+    unpack_ahead(set, &Group::ALL, cx, unpack, |unpacked| {
         let mut system = System::new(set, cx);
         // No package is essential to rpm. Where a lock says so, it comes with the base.
         let mut base = unpacked.next()?;
@@ -56,13 +56,16 @@ pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
         let kernel = unpacked.next()?;
         system.install("kernel", &kernel, &mut stack)?;
         cut_point(cx, "kernel", &kernel);
-        let rest = unpacked.next()?;
-        let scripts: Vec<Scripts> = rest.iter().map(Unpacked::scripts).collect::<Result<_, _>>()?;
-        let to_come: Vec<_> = rest.iter().zip(&scripts).map(|(package, scripts)| package.coming(scripts)).collect();
+        let (defaults, rest) = (unpacked.next()?, unpacked.next()?);
+        let later: Vec<&Unpacked> = defaults.iter().chain(&rest).collect();
+        let scripts: Vec<Scripts> = later.iter().map(|package| package.scripts()).collect::<Result<_, _>>()?;
+        let to_come: Vec<_> = later.iter().zip(&scripts).map(|(package, scripts)| package.coming(scripts)).collect();
         initramfs::make_beside(cx, distro, &to_come, &mut stack, |stack| {
+            system.install("default", &defaults, stack)?;
+            cut_point(cx, "default", &defaults);
             system.install("other", &rest, stack)?;
             cut_point(cx, "other", &rest);
-            registry::database(cx, &[&base, &kernel, &rest], &distro.rpm, stack)
+            registry::database(cx, &[&base, &kernel, &defaults, &rest], &distro.rpm, stack)
         })
     })?;
     Ok(stack)

@@ -11,8 +11,20 @@ use providers::rpm::solve::{Chosen, PackageId, Universe, meant};
 
 use super::Asked;
 
-/// The chosen packages with their groups: the provider's defaults are the base, kernels and what
-/// initial ramdisks are made of come with the kernel.
+/// The group of one of the provider's default packages. What others build on without saying so comes
+/// first; the ramdisk is made beside what nothing of it needs.
+pub fn default_group(distro: &Distro, name: &str) -> Group {
+    if distro.base_set.is_empty() || distro.base_set.contains(name) {
+        return Group::Base;
+    }
+    match distro.initramfs.packages.iter().any(|generator| generator == name) {
+        true => Group::Kernel,
+        false => Group::Defaults,
+    }
+}
+
+/// The chosen packages with their groups: kernels and what initial ramdisks are made of come with the
+/// kernel.
 pub fn items<'u>(distro: &Distro, universe: &'u Universe, asked: &Asked, chosen: &[Chosen]) -> Vec<Item<'u>> {
     let mut groups: BTreeMap<PackageId, Group> = BTreeMap::new();
     for (wish, group) in asked.request.install.iter().zip(&asked.groups).filter(|(_, group)| **group < Group::Rest) {

@@ -18,7 +18,7 @@ use providers::rpm::{Evr, Unverified, Verified};
 use providers::trust::{Keyring, UnixTime};
 use providers::{Architecture, RepositoryId};
 
-use groups::items;
+use groups::{default_group, items};
 pub use repositories::repositories;
 
 use super::ranked::Ranked;
@@ -181,7 +181,7 @@ impl Choice<'_> {
             // What a kernel brings along besides is there where it is.
             let (origin, cut) = match asker {
                 Asker::Spec => (Origin::Requested, Group::Rest),
-                Asker::Defaults if defaults.contains(&name) => (Origin::Default, Group::Base),
+                Asker::Defaults if defaults.contains(&name) => (Origin::Default, default_group(self.distro, &name)),
                 Asker::Defaults => (Origin::Default, Group::Kernel),
             };
             let Some(group) = name.strip_prefix('@') else {
