@@ -16,6 +16,7 @@ const MORE: &str = "corner-scripts";
 
 const BASE: &str = "run scriptlets of base packages";
 const KERNEL: &str = "run scriptlets of kernel packages";
+const DEFAULT: &str = "run scriptlets of default packages";
 const OTHER: &str = "run scriptlets of other packages";
 const RAMDISK: &str = "make the initial ramdisk";
 
@@ -88,20 +89,21 @@ fn a_package_more_or_less_runs_the_last_cut_point_alone() {
     let less = Build::of(user, &home, "other", "few", FEW);
 
     // What the spec names is in the last group, and no other knows of it.
-    for group in [Group::Essential, Group::Base, Group::Kernel] {
+    for group in [Group::Essential, Group::Base, Group::Kernel, Group::Defaults] {
         assert_eq!(few.packages(group), added.packages(group));
     }
     assert!(few.packages(Group::Kernel).contains(&"kernel"), "{:?}", few.packages(Group::Kernel));
+    assert!(few.packages(Group::Defaults).contains(&"openssh-server"), "{:?}", few.packages(Group::Defaults));
     assert!(few.packages(Group::Base).len() > 100, "{} packages", few.packages(Group::Base).len());
     assert!(added.packages(Group::Rest).contains(&MORE) && !few.packages(Group::Rest).contains(&MORE));
 
     for build in [&few, &anew] {
-        for title in [BASE, KERNEL, OTHER, RAMDISK] {
+        for title in [BASE, KERNEL, DEFAULT, OTHER, RAMDISK] {
             build.has(title, "built");
         }
     }
     for build in [&added, &less] {
-        for title in [BASE, KERNEL, RAMDISK] {
+        for title in [BASE, KERNEL, DEFAULT, RAMDISK] {
             build.has(title, "reused");
         }
         build.has(OTHER, "built");
@@ -116,7 +118,7 @@ fn a_package_more_or_less_runs_the_last_cut_point_alone() {
     must_as(user, Command::new("mkdir").arg("-p").arg(&providers));
     std::fs::write(providers.join("azurelinux-3.0.yaml"), theirs).unwrap();
     let waiting = Build::of(user, &home, "one", "waiting", &more);
-    for title in [BASE, KERNEL, OTHER] {
+    for title in [BASE, KERNEL, DEFAULT, OTHER] {
         waiting.has(title, "reused");
     }
     waiting.has(RAMDISK, "built");

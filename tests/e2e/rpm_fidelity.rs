@@ -92,7 +92,7 @@ fn side_of(root: &Path) -> Side {
 /// that it chooses for each.
 fn by_rpm(distribution: &Distribution, lock: &Lock) -> Side {
     let root = place("rpm");
-    for group in [Group::Base, Group::Kernel, Group::Rest] {
+    for group in [Group::Base, Group::Kernel, Group::Defaults, Group::Rest] {
         let mut packages: Vec<_> = lock.packages.iter().filter(|package| package.group == group).collect();
         assert!(!packages.is_empty(), "no package is {group:?}");
         println!("{} packages are {group:?}", packages.len());
