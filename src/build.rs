@@ -80,7 +80,8 @@ fn build(
         let names: Vec<String> = output::names(spec).into_iter().chain(documents::names(spec)).collect();
         target.prepare(&names)?;
     }
-    let now = Record::new(Outline::of(spec), &facts, cx.epoch(), &lock);
+    let sources = cx.sources.get().map(Vec::as_slice).unwrap_or_default();
+    let now = Record::new(Outline::of(spec), &facts, cx.epoch(), &lock, sources);
     cx.history.begin(Record::read(cache, name), now, cx.reuse_layers);
     let packages = stage(cx, Stage::Packages, || stages::fetch(spec, lock, cx))?;
     if !spec.stages.contains(&Stage::Compose) {

@@ -77,6 +77,19 @@ fn expire_layers(config: &Config) -> Result<u64, Error> {
     layers.to("clean the layers")
 }
 
+/// Removes what was made of layers and is kept as finished, because some layer is found to be damaged: images, and
+/// the digests of packed layers. Gives how many images they were. No build may be running.
+///
+/// # Errors
+/// I/O errors.
+pub fn forget_made(config: &Config) -> Result<usize, Error> {
+    let images = ImageCache::new(&config.cache_dir);
+    let count = images.list().len();
+    images.clear()?;
+    remove(&config.cache_dir.join("blobs"))?;
+    Ok(count)
+}
+
 /// Removes packages that were not used for too long, then the longest unused ones until the rest
 /// fits.
 fn expire(directory: &Path, config: &Config) -> Result<u64, Error> {

@@ -285,19 +285,20 @@ impl Context {
         Ok(found)
     }
 
-    /// Keeps what a step made: see [`Store::publish`].
+    /// Keeps what a step made that could read these layers: see [`Store::publish_on`].
     ///
     /// # Errors
     /// I/O errors of the store.
     pub fn keep(
         &self,
+        below: &[Blake3],
         staging: Staging,
         layer: Layer,
         key: &Key,
         note: &[u8],
         made: &[Made],
     ) -> Result<StoredLayer, Error> {
-        let stored = self.store.publish(staging, layer, key, note).to("keep a layer")?;
+        let stored = self.store.publish_on(below, staging, layer, key, note).to("keep a layer")?;
         self.tell_made(&stored, made);
         Ok(stored)
     }

@@ -218,7 +218,8 @@ impl<'a> Draft<'a> {
             }
             changes.insert(path, change);
         }
-        cx.keep(staging, Layer { changes }, key, b"", &[Made::step(title)])
+        // The key says which layer it is: what was read to make it is of no account.
+        cx.keep(&[], staging, Layer { changes }, key, b"", &[Made::step(title)])
     }
 }
 

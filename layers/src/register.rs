@@ -206,18 +206,23 @@ impl Store {
         self.publish(staging, layer, key, note)
     }
 
-    /// Forgets which steps made these layers, which stay: the next build that wants one runs its step, and if
-    /// that makes the same layer, it is the one that is there.
+    /// Forgets all steps that could read one of these layers, because they may have seen damage: whatever spec
+    /// they were of, and however long ago. What they made stays, and is given: the next build that wants it runs
+    /// its step, and if that makes the same layer, it is the one that is there.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn forget_steps(&self, layers: &BTreeSet<Blake3>) -> Result<(), Error> {
-        for layer in layers {
-            for answer in self.answers(layer)? {
-                self.forget_key(&answer.key)?;
+    pub fn forget_above(&self, damaged: &BTreeSet<Blake3>) -> Result<BTreeSet<Blake3>, Error> {
+        let mut above = Vec::new();
+        self.each_record(record::BELOW_BYTES, |found, bytes| {
+            if record::could_read(bytes, damaged) {
+                above.push((found.key, record::layer(bytes)));
             }
+        })?;
+        for (key, _) in &above {
+            self.forget_key(key)?;
         }
-        Ok(())
+        Ok(above.into_iter().filter_map(|(_, layer)| layer).collect())
     }
 
     /// Lets the next build look a layer through before it uses it, because somebody found damage.
@@ -286,12 +291,52 @@ mod tests {
         std::os::unix::fs::symlink("moved", &at).unwrap();
         assert_eq!(stored.misshapen().len(), 1);
         assert!(store.recall(&key).unwrap().is_some());
-        store.forget_steps(&BTreeSet::from([Blake3::of(b"another")])).unwrap();
-        assert!(store.recall(&key).unwrap().is_some());
-        store.forget_steps(&BTreeSet::from([stored.id])).unwrap();
-        assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_some());
         store.forget(&stored.id).unwrap();
         assert!(store.recall(&key).unwrap().is_none() && store.peek(&stored.id).unwrap().is_none());
         assert_eq!(store.loose().unwrap(), []);
+    }
+
+    #[test]
+    fn steps_that_could_read_damage_are_forgotten_and_no_others() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), "one boot").unwrap();
+        let key = |name: &str| KeyBuilder::new(name, 1).finish();
+        let publish = |store: &Store, name: &str, below: &[Blake3]| {
+            let staging = store.stage().unwrap();
+            fs::write(staging.files().unwrap().join(name), name).unwrap();
+            let entry = Entry::file(Content::of(name.as_bytes()), Meta::root_owned(0o644, Time::default()));
+            let layer = Layer::of([(TreePath::new(name).unwrap(), entry)]);
+            store.publish_on(below, staging, layer, &key(name), b"note").unwrap()
+        };
+        let known = || {
+            let known = |name: &&str| home.path().join("keys").join(key(name).to_hex()).exists();
+            ["base", "other", "step", "variant", "beside", "far"].into_iter().filter(known).collect::<Vec<_>>()
+        };
+        let make = |store: &Store| {
+            let (base, other) = (publish(store, "base", &[]), publish(store, "other", &[]));
+            let step = publish(store, "step", &[base.id, other.id]);
+            publish(store, "variant", &[base.id]);
+            publish(store, "beside", &[other.id]);
+            publish(store, "far", &[base.id, other.id, step.id]);
+            (base, step)
+        };
+        let (base, step) = make(&store);
+        assert_eq!(store.forget_above(&BTreeSet::from([Blake3::of(b"another")])).unwrap(), BTreeSet::new());
+        assert_eq!(known().len(), 6);
+        assert_eq!(store.forget_above(&BTreeSet::from([step.id])).unwrap().len(), 1);
+        assert_eq!(known(), ["base", "other", "step", "variant", "beside"]);
+        let forgotten = store.forget_above(&BTreeSet::from([base.id])).unwrap();
+        assert!(forgotten.contains(&step.id) && forgotten.len() == 2, "{forgotten:?}");
+        assert_eq!(known(), ["base", "other", "beside"]);
+        assert!(store.peek(&step.id).unwrap().is_some(), "what they made stays");
+
+        // A build that comes upon the damage forgets them, too; what another machine vouches for stays.
+        make(&store);
+        store.remember(&key("variant"), &step, b"").unwrap();
+        fs::write(base.directory().join("base"), b"BASE").unwrap();
+        let store = Store::open(home.path(), "another boot").unwrap();
+        assert!(store.recall(&key("base")).unwrap().is_none());
+        assert_eq!(known(), ["base", "other", "variant", "beside"]);
+        assert!(store.recall(&key("variant")).unwrap().is_some());
     }
 }

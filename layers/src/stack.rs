@@ -119,6 +119,11 @@ impl Stack {
         &self.layers
     }
 
+    /// The ids of the layers, the bottom first.
+    pub fn ids(&self) -> Vec<Blake3> {
+        self.layers.iter().map(|layer| layer.id).collect()
+    }
+
     /// The directories that overlay mounts, the bottom first.
     pub fn lower_directories(&self) -> Vec<PathBuf> {
         self.lowest_directories(self.layers.len())

@@ -7,11 +7,12 @@
 //! STORE/layers/ID/made    what made it, in words, for people alone
 //! STORE/layers/ID/foreign there if nobody vouches for it: builds do not see it
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
-//! STORE/keys/KEY          ID of the layer that a step with this key made, the step's note, and a sum of both
+//! STORE/keys/KEY          ID of the layer that a step with this key made, what it lay on, the step's note, and a sum
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
 //! ```
 //! Everything gets its final name by one rename, so a killed build leaves only `tmp`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
@@ -87,13 +88,30 @@ impl Store {
     }
 
     /// Gives staged files their final place as a layer, remembers it under `key`, and gives it
-    /// back. The same layer made twice is kept once.
+    /// back. The same layer made twice is kept once. For what was made without reading a layer of this store:
+    /// of a package's file, on another machine.
     ///
     /// # Errors
     /// Changes that no directories can hold; I/O errors.
     pub fn publish(&self, staging: Staging, layer: Layer, key: &Key, note: &[u8]) -> Result<StoredLayer, Error> {
+        self.publish_on(&[], staging, layer, key, note)
+    }
+
+    /// As [`Store::publish`], for what was made by a step that could read these layers: should one of them be
+    /// found to be damaged, the key is forgotten.
+    ///
+    /// # Errors
+    /// As [`Store::publish`].
+    pub fn publish_on(
+        &self,
+        below: &[Blake3],
+        staging: Staging,
+        layer: Layer,
+        key: &Key,
+        note: &[u8],
+    ) -> Result<StoredLayer, Error> {
         let stored = self.place(staging, layer)?;
-        self.remember(key, &stored, note)?;
+        self.remember_on(below, key, &stored, note)?;
         Ok(stored)
     }
 
@@ -141,14 +159,18 @@ impl Store {
         Ok(StoredLayer { id, layer: Arc::new(layer), root: self.root.clone() })
     }
 
-    /// Remembers that a step with this key makes this layer.
+    /// Remembers that a step with this key makes this layer, whatever there is in this store.
     ///
     /// # Errors
     /// I/O errors.
     pub fn remember(&self, key: &Key, layer: &StoredLayer, note: &[u8]) -> Result<(), Error> {
+        self.remember_on(&[], key, layer, note)
+    }
+
+    fn remember_on(&self, below: &[Blake3], key: &Key, layer: &StoredLayer, note: &[u8]) -> Result<(), Error> {
         let staging = self.stage()?;
         let path = staging.path().join("key");
-        fs::write(&path, record::encode(key, &layer.id, note)).at("write", &path)?;
+        fs::write(&path, record::encode(key, &layer.id, below, note)?).at("write", &path)?;
         let place = self.root.join("keys").join(key.to_hex());
         fs::rename(&path, &place).at("rename to", place)
     }
@@ -190,7 +212,7 @@ impl Store {
         file.take(INDEX_BYTES_MAX).read_to_end(&mut index).at("read", &path)?;
         if Blake3::of(&index) != *id {
             tracing::warn!(layer = %id, "dropping a layer whose index is damaged");
-            self.drop_layer(id)?;
+            self.drop_damaged(id)?;
             return Ok(None);
         }
         let layer = match Layer::decode(&index) {
@@ -198,7 +220,7 @@ impl Store {
             // One that an earlier version took in, and that none takes any more.
             Err(error) => {
                 tracing::warn!(layer = %id, %error, "dropping a layer that means harm");
-                self.drop_layer(id)?;
+                self.drop_damaged(id)?;
                 return Ok(None);
             }
         };
@@ -207,7 +229,7 @@ impl Store {
         if !fs::read(&checked).is_ok_and(|era| era == self.era.as_bytes()) {
             if !stored.is_whole() {
                 tracing::warn!(layer = %id, "dropping a layer whose files are damaged");
-                self.drop_layer(id)?;
+                self.drop_damaged(id)?;
                 return Ok(None);
             }
             fs::write(&checked, self.era.as_bytes()).at("write", &checked)?;
@@ -230,6 +252,13 @@ impl Store {
         }
         let Ok(layer) = Layer::decode(&index) else { return Ok(None) };
         Ok(Some(StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() }))
+    }
+
+    /// Takes a damaged layer away. Steps that were made on top of it go first: who is killed between the two
+    /// leaves the damage, which is found again.
+    fn drop_damaged(&self, id: &Blake3) -> Result<(), Error> {
+        self.forget_above(&BTreeSet::from([*id]))?;
+        self.drop_layer(id)
     }
 
     pub(crate) fn drop_layer(&self, id: &Blake3) -> Result<(), Error> {

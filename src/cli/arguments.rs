@@ -438,6 +438,7 @@ mod tests {
             "image-composer oci pull docker://r.example/a image --platform linux/arm64 --ca-file ca.pem",
             "image-composer layers diff 12ab 34cd --json",
             "image-composer layers verify --repair",
+            "image-composer layers verify --repair s.yml t.yml --json",
             "image-composer layers import a.tar --trust-keys",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
@@ -453,6 +454,7 @@ mod tests {
             "image-composer oci pull docker://r.example/a image --platform linux",
             "image-composer oci pull docker://r.example/a image --platform linux/arm64 --all-platforms",
             "image-composer layers diff 12ab",
+            "image-composer layers verify s.yml",
             "image-composer cache clean --all --images",
         ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +11,7 @@ use ::oci::archive::Rewind;
 use layers::Store;
 use sandbox::Cancel;
 
+use crate::build::known_providers;
 use crate::config::Config;
 use crate::error::{Error, Kind, ResultExt};
 use crate::finalize::Target;
@@ -21,9 +22,12 @@ use crate::inventory::parcel;
 use crate::inventory::usage::usage;
 use crate::inventory::verify::{Repairing, verify};
 use crate::inventory::{self, short};
+use crate::means;
 use crate::progress::{Reporter, human_bytes, printable};
 use crate::remote::{Means, Reach, Remote, Remotes};
 use crate::slots;
+use crate::spec;
+use crate::spec::resolved::RemoteCache;
 
 use super::environment::Environment;
 use super::images::as_json;
@@ -79,15 +83,16 @@ pub(super) fn run(
             let usage = usage(&store, &lineages())?;
             print(&if json { as_json(&usage)? } else { sums(&usage) })?;
         }
-        LayersCommand::Verify { repair, json } => {
+        LayersCommand::Verify { repair, specs, json } => {
             let (reporter, interrupted) = (reporter(), interrupt::watch()?);
             // What is put in place or removed may be mounted by nobody.
             let _alone = repair.then(|| slots::alone(config)).transpose()?;
             let repairing = match repair {
-                true => Some(Repairing {
-                    remotes: remotes(config, environment, &store, &reporter, &interrupted)?,
-                    lineages: lineages(),
-                }),
+                true => {
+                    let caches = caches(config, &specs, directory, &reporter)?;
+                    let remotes = remotes(&caches, environment, &store, &reporter, &interrupted)?;
+                    Some(Repairing { config, remotes, lineages: lineages() })
+                }
                 false => None,
             };
             let report = verify(&store, repairing.as_ref(), &reporter, &interrupted)?;
@@ -105,9 +110,33 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The layer caches of the configuration.
-fn remotes(
+/// The layer caches of these specs, then those of the configuration, as a build asks them; each once.
+fn caches(
     config: &Config,
+    specs: &[PathBuf],
+    directory: &Path,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Vec<RemoteCache>, Error> {
+    let providers = known_providers(&means::catalogue(config)?);
+    let mut caches: Vec<RemoteCache> = Vec::new();
+    for path in specs {
+        let (spec, warnings) = spec::load_resolved(path, directory, &providers)?;
+        warnings.iter().for_each(|warning| reporter.warn(&warning.to_string()));
+        caches.extend(spec.remotes);
+    }
+    caches.extend(config.remotes.iter().cloned());
+    let mut once: Vec<RemoteCache> = Vec::new();
+    caches.into_iter().for_each(|cache| {
+        if !once.contains(&cache) {
+            once.push(cache);
+        }
+    });
+    Ok(once)
+}
+
+/// Prepares to ask these layer caches.
+fn remotes(
+    caches: &[RemoteCache],
     environment: &Environment,
     store: &Store,
     reporter: &Arc<dyn Reporter>,
@@ -115,7 +144,7 @@ fn remotes(
 ) -> Result<Remotes, Error> {
     let (credentials, proxies) = (&*environment.credentials, &environment.proxies);
     let reach = Reach { credentials, proxies, reporter, interrupted };
-    let all: Result<Vec<Remote>, Error> = config.remotes.iter().map(|settings| Remote::new(settings, reach)).collect();
+    let all: Result<Vec<Remote>, Error> = caches.iter().map(|settings| Remote::new(settings, reach)).collect();
     let means = Means {
         store: store.clone(),
         reporter: reporter.clone(),

@@ -55,6 +55,9 @@ pub enum LayersCommand {
         /// makes it again
         #[arg(long)]
         repair: bool,
+        /// With --repair: specs whose own layer caches are asked, before those of the configuration
+        #[arg(value_name = "SPEC", requires = "repair")]
+        specs: Vec<PathBuf>,
         /// As JSON
         #[arg(long)]
         json: bool,

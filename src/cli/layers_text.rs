@@ -129,11 +129,11 @@ pub(super) fn verdict(report: &Report) -> String {
         for flaw in &damaged.flaws {
             let _ = writeln!(text, "  {flaw}");
         }
-        text.push_str(&done(damaged.repair.as_ref()));
+        text.push_str(&done(damaged.repair.as_ref(), &damaged.specs));
     }
     for step in &report.steps {
         let _ = writeln!(text, "damaged: what is kept of the step {}", step.key);
-        text.push_str(&done(step.repair.as_ref()));
+        text.push_str(&done(step.repair.as_ref(), &[]));
     }
     let count = report.damaged.len().saturating_add(report.steps.len());
     let repairs =
@@ -159,14 +159,20 @@ pub(super) fn verdict(report: &Report) -> String {
     if report.above > 0 {
         let _ = writeln!(text, "{} that were made on top of them are made again, too", report.above);
     }
+    if report.images > 0 {
+        let _ = writeln!(text, "removed {} images of the image cache: they may have been made of them", report.images);
+    }
     text
 }
 
-/// What was done about one thing that is damaged, as a line.
-fn done(repair: Option<&Repair>) -> String {
+/// What was done about one thing that is damaged, as a line; what was removed was last used by these specs.
+fn done(repair: Option<&Repair>, specs: &[String]) -> String {
     match repair {
         None => String::new(),
         Some(Repair::Fetched(from)) => format!("  fetched from {from}\n"),
-        Some(Repair::Removed) => "  removed: the next build that wants it makes it again\n".into(),
+        Some(Repair::Removed) if specs.is_empty() => "  removed: the next build that wants it makes it again\n".into(),
+        Some(Repair::Removed) => {
+            format!("  removed: `image-composer build` with the spec of {} makes it again\n", specs.join(" or "))
+        }
     }
 }

@@ -46,7 +46,7 @@ pub fn settle(
         let from = origins.get(place).unwrap_or(place).under(&shipped);
         lay(entry, &from, &place.under(&files), &files)?;
     }
-    cx.keep(staging, meaning.clone(), &key, b"", &made)
+    cx.keep(&[package.id], staging, meaning.clone(), &key, b"", &made)
 }
 
 fn lay(entry: &Entry, from: &Path, to: &Path, files: &Path) -> Result<(), Error> {

@@ -127,7 +127,7 @@ pub fn run_noted_step(
     };
     let target = cx.store.stage().to("make a work directory")?;
     let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
-    let stored = cx.keep(target, layer, key, &note, &[Made::step(title)])?;
+    let stored = cx.keep(&stack.ids(), target, layer, key, &note, &[Made::step(title)])?;
     cx.step(title, recipe, &stored, Outcome::Built, started.elapsed().as_secs_f64());
     cx.send(key, &stored, &note, true);
     stack.push(stored).to("apply a layer")?;

@@ -204,7 +204,12 @@ pub fn explain(error: ::oci::Error) -> Error {
             .caused_by(error)
             .hint("free some space, or name another directory with --output-dir");
     }
-    let hint = error.hint();
+    let hint = match &error {
+        ::oci::Error::Content { .. } => {
+            Some("`image-composer layers verify --repair` finds layers that are damaged, and the next build makes them again".to_owned())
+        }
+        other => other.hint(),
+    };
     let failed = Error::build("failed to make the OCI image").caused_by(error);
     match hint {
         Some(hint) => failed.hint(hint),

@@ -39,6 +39,9 @@ const BELOW: [&str; 2] = ["below", "before"];
 const OF_PACKAGES: [&str; 7] =
     ["group", "packages", "first preinst has run", "ending", "prints rules", "preinst", "configured"];
 
+/// The step that runs scriptlets of rpm packages.
+const RPM: &str = "install rpm packages";
+
 /// One reason for which a step was done again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cause {
@@ -92,7 +95,13 @@ pub fn causes(title: &str, recipe: &Recipe, then: Option<&Step>, before: &Record
     if then.recipe.key == recipe.key {
         return vec![Cause::new(Kind::Gone, "its layer is no longer in the cache", &[])];
     }
-    let changed = changed(&then.recipe, recipe);
+    let mut changed = changed(&then.recipe, recipe);
+    // What runs depends on the packages that are installed already, too. Where those that are installed now are the
+    // same, it is others because of these.
+    let is_below = BELOW.iter().any(|label| changed.contains(label));
+    if recipe.step == RPM && is_below && !changed.contains("packages") {
+        changed.remove("parts");
+    }
     let inputs: Vec<&str> = changed.into_iter().filter(|label| !BELOW.contains(label)).collect();
     if inputs.is_empty() {
         return vec![Cause::new(Kind::Below, below(&then.stage, before, now), &[])];
@@ -128,7 +137,7 @@ fn places(title: &str, step: &str, label: &str) -> Vec<String> {
         ("base image", _) => &["image.base.from"],
         ("configure deb packages", "preseeds") => &["customizations.debconf"],
         ("configure deb packages", label) if OF_PACKAGES.contains(&label) => &PACKAGES,
-        ("install rpm packages", "parts") => &PACKAGES,
+        (RPM, "packages" | "parts") => &PACKAGES,
         ("users", "commands") => &["customizations.users"],
         ("services", "commands") => &["customizations.services"],
         ("core image", "commands") => &["bootloader", "disk", "kernel.cmdline"],
@@ -161,7 +170,14 @@ fn words(title: &str, label: &str, was: &Recipe, is: &Recipe, before: &Record, n
                 false => changes.to_string(),
             }
         }
-        ("install rpm packages", "parts") => packages(before, now, "its scriptlets are others"),
+        (RPM, "packages" | "parts") => {
+            let changes = PackageChanges::between(named(was, before), named(is, now));
+            match changes.is_empty() {
+                // A scriptlet that runs before the first package lies there is of one that comes later.
+                true => packages(before, now, "its scriptlets are others"),
+                false => changes.to_string(),
+            }
+        }
         ("base image", _) => "its manifest is another one".into(),
         ("script", "content") => "its text changed".into(),
         ("script", "in the image") => "where it runs changed".into(),
@@ -256,6 +272,30 @@ mod tests {
         let found = causes("configure other packages", &recipe(&now.packages), Some(&earlier), &then, &now);
         assert_eq!(found.iter().map(|cause| cause.words.as_str()).collect::<Vec<_>>(), ["c came in, a went, b 1 → 2"]);
         assert!(found[0].places.contains(&"customizations.packages".to_owned()));
+    }
+
+    #[test]
+    fn an_rpm_step_names_its_own_packages() {
+        let (then, now) = (record(&[("a", "1"), ("b", "1")]), record(&[("a", "2"), ("b", "2")]));
+        let only_a = record(&[("a", "2"), ("b", "1")]);
+        // The first package is of the group before.
+        let recipe = |below: &str, packages: &[Package], parts: &str| {
+            let digests: Vec<_> = packages.iter().skip(1).map(|package| package.sha256).collect();
+            let recipe = RecipeBuilder::new(RPM, 2).list("below", [below]).members("packages", &digests);
+            recipe.list("before", [below]).list("parts", [parts]).finish()
+        };
+        let earlier = step("run scriptlets", &recipe("x", &then.packages, "one"));
+        let told = |recipe: &Recipe, now: &Record| {
+            let causes = causes("run scriptlets", recipe, Some(&earlier), &then, now);
+            causes.into_iter().map(|cause| (cause.kind, cause.words)).collect::<Vec<_>>()
+        };
+        let own = (Kind::Input, "b 1 → 2".to_owned());
+        assert_eq!(told(&recipe("x", &now.packages, "two"), &now), std::slice::from_ref(&own));
+        assert_eq!(told(&recipe("y", &now.packages, "one"), &now), [own]);
+        // A trigger of the group before runs for this one's files.
+        let found = told(&recipe("y", &then.packages, "two"), &only_a);
+        assert_eq!(found.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::Below]);
+        assert_eq!(told(&recipe("x", &then.packages, "two"), &only_a), [(Kind::Input, "a 1 → 2".to_owned())]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod cause;
 mod changes;
 mod record;
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use layers::{Blake3, Key, Recipe};
@@ -15,7 +16,7 @@ pub use record::{Record, Step};
 
 use crate::progress::{Outcome, Parts};
 use crate::spec::choice::Stage;
-use crate::spec::outline::Difference;
+use crate::spec::outline::{Difference, listed};
 
 /// Most reasons that are told of a stage.
 const REASONS_MAX: usize = 3;
@@ -262,7 +263,13 @@ impl State {
         let asked = self.differences.iter().any(|one| one.is_at(&["customizations.packages".to_owned()]));
         told.extend(if asked { changes.of_versions() } else { Some(changes.to_string()) });
         told.retain(|words| !words.is_empty());
+        let names_base = self.differences.iter().any(|one| one.is_at(&["image.base.from".to_owned()]));
+        let keys: BTreeSet<&String> = before.keyrings.keys().chain(now.keyrings.keys()).collect();
+        let keys = keys.into_iter().filter(|name| before.keyrings.get(*name) != now.keyrings.get(*name));
+        let keys: Vec<String> = keys.cloned().collect();
+        told.extend((!keys.is_empty()).then(|| format!("the keys of packages from {} changed", listed(&keys))));
         for (is_other, words) in [
+            (before.base != now.base && !names_base, "the base image is another one"),
             (before.program != now.program, "the program is another"),
             (before.provider != now.provider, "the provider's data changed"),
             (before.epoch != now.epoch, "the image's time changed"),

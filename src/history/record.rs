@@ -6,6 +6,7 @@
 //!
 //! A record holds names, versions and digests, never what a spec says: that may be a secret.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,12 +16,13 @@ use layers::{Blake3, Key, Recipe, Sha256, Store};
 use providers::lock::Lock;
 use serde::{Deserialize, Serialize};
 
+use crate::context::SourceRecord;
 use crate::error::{Error, Kind, ResultExt};
 use crate::spec::choice::Stage;
 use crate::spec::outline::Outline;
 
 /// Version of the record. One of another version counts as none.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Largest record that is read and written, in bytes. One of a thousand packages has half a MiB.
 const RECORD_BYTES_MAX: u64 = 32 << 20;
 
@@ -36,6 +38,10 @@ pub struct Record {
     pub provider: Blake3,
     /// Time of everything made, in seconds since the epoch.
     pub epoch: i64,
+    /// The manifest of the image that it is put on, if it is.
+    pub base: Option<Sha256>,
+    /// All that is known of the keys that sign packages, as a digest, by repository.
+    pub keyrings: BTreeMap<String, Sha256>,
     /// The lock's packages.
     pub packages: Vec<Package>,
     /// What was done, in order.
@@ -70,7 +76,8 @@ pub struct Step {
 
 impl Record {
     /// The record of a build that begins.
-    pub fn new(outline: Outline, provider: &[u8], epoch: i64, lock: &Lock) -> Self {
+    pub fn new(outline: Outline, provider: &[u8], epoch: i64, lock: &Lock, sources: &[SourceRecord]) -> Self {
+        let keyring = |source: &SourceRecord| Some((source.repository.clone(), source.keyring?));
         let package = |package: &providers::lock::LockedPackage| Package {
             name: package.name.clone(),
             version: package.version.clone(),
@@ -82,6 +89,8 @@ impl Record {
             outline,
             provider: Blake3::of(provider),
             epoch,
+            base: lock.base.as_ref().map(|base| base.manifest),
+            keyrings: sources.iter().filter_map(keyring).collect(),
             packages: lock.packages.iter().map(package).collect(),
             steps: Vec::new(),
             image: None,
@@ -162,6 +171,8 @@ pub(super) mod tests {
             outline: Outline::default(),
             provider: Blake3::of(b"facts"),
             epoch: 1,
+            base: None,
+            keyrings: BTreeMap::new(),
             packages: packages.iter().map(package).collect(),
             steps: Vec::new(),
             image: None,
@@ -188,7 +199,7 @@ pub(super) mod tests {
         for damaged in [
             String::new(),
             text[..text.len() / 2].to_owned(),
-            text.replacen("\"format\":1", "\"format\":2", 1),
+            text.replacen("\"format\":2", "\"format\":1", 1),
             text.replacen("\"program\"", "\"programs\"", 1),
             "[".repeat(100_000),
         ] {

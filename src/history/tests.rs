@@ -166,4 +166,13 @@ fn a_finished_image_has_its_own_reasons() {
     (other.epoch, other.provider) = (2, Blake3::of(b"other"));
     let told = why(&before, other, "two", true);
     assert_eq!(told.as_deref(), Some("the provider's data changed; the image's time changed"));
+    // What the spec does not say of the image it starts from, and of whom it trusts.
+    before.base = Some(layers::Sha256::of(b"one"));
+    before.keyrings = ["a", "b"].map(|name| (name.to_owned(), layers::Sha256::of(b"key"))).into();
+    let mut other = before.clone();
+    other.base = Some(layers::Sha256::of(b"two"));
+    assert_eq!(why(&before, other.clone(), "two", true).as_deref(), Some("the base image is another one"));
+    other.base = before.base;
+    other.keyrings.insert("b".to_owned(), layers::Sha256::of(b"key and another"));
+    assert_eq!(why(&before, other, "two", true).as_deref(), Some("the keys of packages from b changed"));
 }

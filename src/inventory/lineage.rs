@@ -4,7 +4,6 @@
 //! CACHE/stacks/NAME.json   the layers of the spec of this name, the bottom first
 //! ```
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -66,32 +65,4 @@ pub fn all(cache: &Path) -> Vec<Lineage> {
         .collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found
-}
-
-/// The layers that were put above one of these, themselves not among them: what made them may have seen what
-/// was damaged.
-pub fn above(lineages: &[Lineage], damaged: &BTreeSet<Blake3>) -> BTreeSet<Blake3> {
-    let of = |lineage: &Lineage| -> Vec<Blake3> {
-        let ids = lineage.layers.iter().map(|member| member.id);
-        ids.skip_while(|id| !damaged.contains(id)).filter(|id| !damaged.contains(id)).collect()
-    };
-    lineages.iter().flat_map(of).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_above_is_of_every_spec() {
-        let spec = |ids: &[u8]| Lineage {
-            name: "a".into(),
-            layers: ids.iter().map(|id| Member { id: Blake3([*id; 32]), made: Vec::new() }).collect(),
-        };
-        let ids = |ids: &[u8]| -> BTreeSet<Blake3> { ids.iter().map(|id| Blake3([*id; 32])).collect() };
-        let specs = [spec(&[1, 2, 3, 4]), spec(&[2, 5]), spec(&[6, 7])];
-        assert_eq!(above(&specs, &ids(&[2])), ids(&[3, 4, 5]));
-        assert_eq!(above(&specs, &ids(&[3, 1])), ids(&[2, 4]));
-        assert_eq!(above(&specs, &ids(&[8])), ids(&[]));
-    }
 }

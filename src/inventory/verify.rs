@@ -9,7 +9,9 @@ use layers::{Blake3, Content, Flaw, Key, Listed, Store, StoredLayer, TreePath};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::lineage::{self, Lineage};
+use super::lineage::Lineage;
+use crate::cleaning;
+use crate::config::Config;
 use crate::error::{Error, Kind, ResultExt};
 use crate::progress::{Reporter, Task, Unit};
 use crate::remote::Remotes;
@@ -26,14 +28,18 @@ pub struct Report {
     pub bytes: u64,
     /// What is wrong, by layer.
     pub damaged: Vec<Damaged>,
-    /// Layers on top of what is damaged whose steps will run again.
+    /// Layers whose steps will run again, because they could read what is damaged.
     pub above: usize,
+    /// Images that were taken out of the image cache, because they may have been made of what is damaged.
+    pub images: usize,
     /// Steps of which it is damaged what is kept: which layer they made.
     pub steps: Vec<DamagedStep>,
 }
 
 /// What a repair is made with.
-pub struct Repairing {
+pub struct Repairing<'c> {
+    /// Where what was made of layers is kept.
+    pub config: &'c Config,
     /// Who may have what is damaged.
     pub remotes: Remotes,
     /// The layers of specs as they were last built.
@@ -50,6 +56,9 @@ pub struct Damaged {
     pub made: Option<String>,
     /// Each flaw, as a phrase: `/usr/bin/env has other bytes`.
     pub flaws: Vec<String>,
+    /// The specs that were last built of it, by the names of their images; empty where nothing is repaired.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub specs: Vec<String>,
     /// What was done about it, if anything was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<Repair>,
@@ -90,28 +99,36 @@ impl Report {
 
 /// Reads every index and every file of every layer, and what is kept of each step. Builds do not use what is
 /// damaged from then on. With `repair`, it is fetched from these caches where one has it, and removed
-/// otherwise, and the steps above it are forgotten, which may have seen the damage; no build may be running then.
+/// otherwise. What may have been made of the damage goes, too: images, and the keys of all steps that could read
+/// it, but for those that a cache answers now. No build may be running then.
 ///
 /// # Errors
 /// I/O errors of the store itself; an interruption.
 pub fn verify(
     store: &Store,
-    repair: Option<&Repairing>,
+    repair: Option<&Repairing<'_>>,
     reporter: &Arc<dyn Reporter>,
     interrupted: &AtomicBool,
 ) -> Result<Report, Error> {
     let mut report = look(store, reporter, interrupted)?;
-    let Some(Repairing { remotes, lineages }) = repair else {
-        report.damaged.iter().for_each(|damaged| store.distrust(&damaged.id));
-        return Ok(report);
-    };
+    // Of a repair that is interrupted, too.
+    report.damaged.iter().for_each(|damaged| store.distrust(&damaged.id));
+    let Some(Repairing { config, remotes, lineages }) = repair else { return Ok(report) };
     let failed = |id: &dyn std::fmt::Display| format!("failed to repair {id}");
-    let above = lineage::above(lineages, &report.damaged.iter().map(|damaged| damaged.id).collect::<BTreeSet<_>>());
-    store.forget_steps(&above).or_fail(Kind::Other, || "failed to forget steps".into())?;
-    report.above = above.len();
+    let ids: BTreeSet<Blake3> = report.damaged.iter().map(|damaged| damaged.id).collect();
+    if !ids.is_empty() {
+        report.images = cleaning::forget_made(config).map_err(|error| error.of_kind(Kind::Other))?;
+    }
+    // Before the steps are forgotten: one of them may have made what another cache has.
+    let keys = ids.iter().map(|id| Ok((*id, store.answers(id)?))).collect::<Result<BTreeMap<_, _>, layers::Error>>();
+    let mut keys = keys.or_fail(Kind::Other, || "failed to look up the keys of layers".into())?;
+    let above = store.forget_above(&ids).or_fail(Kind::Other, || "failed to forget steps".into())?;
+    report.above = above.difference(&ids).count();
     for damaged in &mut report.damaged {
         let id = damaged.id;
-        let keys = store.answers(&id).or_fail(Kind::Other, || failed(&id))?;
+        let is_of = |lineage: &&Lineage| lineage.layers.iter().any(|member| member.id == id);
+        damaged.specs = lineages.iter().filter(is_of).map(|lineage| lineage.name.clone()).collect();
+        let keys = keys.remove(&id).unwrap_or_default();
         let from = remotes.restore(&id, &keys).map(str::to_owned);
         if interrupted.load(Ordering::Relaxed) {
             return Err(Error::interrupted());
@@ -191,7 +208,13 @@ fn look(store: &Store, reporter: &Arc<dyn Reporter>, interrupted: &AtomicBool) -
             format!("{subject} {}", flaw.what)
         };
         let made = layer.and_then(StoredLayer::made);
-        report.damaged.push(Damaged { id, made, flaws: flaws.iter().map(phrase).collect(), repair: None });
+        report.damaged.push(Damaged {
+            id,
+            made,
+            flaws: flaws.iter().map(phrase).collect(),
+            specs: Vec::new(),
+            repair: None,
+        });
     }
     Ok(report)
 }

@@ -5,14 +5,15 @@ mod outbox;
 mod receive;
 mod send;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use layers::{Answer, Blake3, Key, Store, StoredLayer};
+use layers::{Answer, Blake3, Key, Sha256, Store, StoredLayer};
 use providers::fetch::Proxies;
 use registry::cache::{Signer, Trust};
 use registry::{Options, Reason, Repository};
@@ -63,6 +64,8 @@ pub struct Remote {
     trust: Trust,
     push: bool,
     signer: Option<Signer>,
+    /// The keys whose answers are damaged there, with a digest of what was found.
+    damaged: Mutex<BTreeMap<Key, Sha256>>,
     /// Raised when it cannot be reached: it is not asked again in this build.
     is_lost: AtomicBool,
 }
@@ -71,25 +74,22 @@ pub struct Remote {
 enum Failure {
     /// This answer is none to be used.
     Answer(String),
+    /// Nor is this one, of which there is something else than its digests and sizes say.
+    Damaged(String),
     /// The registry cannot be used.
     Registry(String),
 }
 
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
-        let is_answer = matches!(
-            error.reason(),
-            Some(
-                Reason::Untrusted(_)
-                    | Reason::Digest { .. }
-                    | Reason::Short { .. }
-                    | Reason::Long { .. }
-                    | Reason::Size { .. }
-                    | Reason::MediaType { .. }
-            )
-        ) || error.is_missing();
         let words = format!("failed to {}", chain(&error));
-        if is_answer { Self::Answer(words) } else { Self::Registry(words) }
+        match error.reason() {
+            Some(Reason::Digest { .. } | Reason::Short { .. } | Reason::Long { .. } | Reason::Size { .. }) => {
+                Self::Damaged(words)
+            }
+            Some(Reason::Untrusted(_) | Reason::MediaType { .. } | Reason::Missing(_)) => Self::Answer(words),
+            _ => Self::Registry(words),
+        }
     }
 }
 
@@ -132,6 +132,7 @@ impl Remote {
             },
             push: settings.push,
             signer,
+            damaged: Mutex::default(),
             is_lost: AtomicBool::new(false),
             name,
         })
@@ -147,6 +148,11 @@ impl Remote {
         !self.is_lost.load(Ordering::Relaxed) && !means.cancel.is_cancelled()
     }
 
+    /// The keys whose answers are damaged there.
+    fn damaged(&self) -> MutexGuard<'_, BTreeMap<Key, Sha256>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells of a failure to give something: of each answer that is refused, but only once of a registry that
     /// is not there.
     fn tell(&self, failure: Failure, means: &Means) {
@@ -155,7 +161,7 @@ impl Remote {
             return;
         }
         let (words, end) = match failure {
-            Failure::Answer(words) => (words, ""),
+            Failure::Answer(words) | Failure::Damaged(words) => (words, ""),
             Failure::Registry(words) => {
                 if self.is_lost.swap(true, Ordering::Relaxed) {
                     return;

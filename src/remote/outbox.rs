@@ -139,7 +139,7 @@ impl Trouble {
     fn note(&mut self, failure: Failure) {
         self.unsent = self.unsent.saturating_add(1);
         let (words, is_over) = match failure {
-            Failure::Answer(words) => (words, false),
+            Failure::Answer(words) | Failure::Damaged(words) => (words, false),
             Failure::Registry(words) => (words, true),
         };
         self.is_over |= is_over;

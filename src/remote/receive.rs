@@ -6,7 +6,7 @@ use std::io::{Cursor, Read};
 use ::oci::archive::Source;
 use ::oci::import::Limits;
 use image::compress::{Compressed, Decoder};
-use layers::{Answer, Blake3, Key, Layer, Staging, StoredLayer};
+use layers::{Answer, Blake3, Key, Layer, Sha256, Staging, StoredLayer};
 use registry::BlobPull;
 use registry::cache::look_up;
 
@@ -36,6 +36,10 @@ impl Remote {
             Ok(Some((stored, note)))
         });
         kept.unwrap_or_else(|failure| {
+            if let Failure::Damaged(words) = &failure {
+                // Should this machine send what it makes, it has to be under other digests.
+                self.damaged().insert(*key, Sha256::of(words.as_bytes()));
+            }
             self.tell(failure, means);
             None
         })

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 
 use image::compress::{Compression, Encoder};
 use image::digest::Hashed;
-use layers::{Answer as Note, Key, StoredLayer};
+use layers::{Answer as Note, Key, Sha256, StoredLayer};
 use registry::cache::{Answer, has_answer, publish};
 use registry::{BlobPush, Content, Descriptor};
 use sandbox::Cancel;
@@ -16,6 +16,8 @@ use crate::inventory::parcel;
 
 /// The type of what a layer holds besides its index (image-spec, layer.md): a tar, compressed with zstd.
 const CONTENTS: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// What a skippable frame begins with (RFC 8878, section 3.1.2).
+const SKIPPABLE: u32 = 0x184D_2A50;
 
 impl Remote {
     /// Whether it is to be told of layers.
@@ -28,11 +30,29 @@ impl Remote {
         Ok(has_answer(&self.repository, key)?)
     }
 
-    /// Sends a layer that answers a key.
+    /// Sends a layer that answers a key; under other digests than ever where the answer that is there is damaged.
     pub(super) fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8], means: &Means) -> Result<(), Failure> {
+        let mark = self.damaged().get(key).copied();
+        match self.send_marked(key, layer, note, mark, means) {
+            // The registry says so itself: what lies there under such a digest has another size.
+            Err(Failure::Damaged(words)) if mark.is_none() => {
+                self.send_marked(key, layer, note, Some(Sha256::of(words.as_bytes())), means)
+            }
+            sent => sent,
+        }
+    }
+
+    fn send_marked(
+        &self,
+        key: &Key,
+        layer: &StoredLayer,
+        note: &[u8],
+        mark: Option<Sha256>,
+        means: &Means,
+    ) -> Result<(), Failure> {
         let staging = means.store.stage().to("make a work directory")?;
         let encoded = layer.layer.encode();
-        let index = compressed(encoded.as_slice(), encoded.len() as u64, Vec::new(), means)?.0;
+        let index = compressed(encoded.as_slice(), encoded.len() as u64, Vec::new(), mark, means)?.0;
         let plain = staging.path().join("plain");
         let out = BufWriter::with_capacity(1 << 20, File::create(&plain).to("pack a layer")?);
         let mut out = Watched(out, &means.cancel);
@@ -42,7 +62,7 @@ impl Remote {
         let packed = staging.path().join("packed");
         let file = BufWriter::with_capacity(1 << 20, File::create(&packed).to("pack a layer")?);
         let source = File::open(&plain).to("pack a layer")?;
-        let (hashed, digest, packed_size) = compressed(source, size, file, means)?;
+        let (hashed, digest, packed_size) = compressed(source, size, file, mark, means)?;
         hashed.into_inner().to("pack a layer")?;
         // Only what is packed is sent.
         let _ = std::fs::remove_file(plain);
@@ -61,17 +81,28 @@ impl Remote {
     }
 }
 
-/// Compresses; gives the writer back with digest and size of what it took.
+/// Compresses; gives the writer back with digest and size of what it took. A mark changes these, and nothing of
+/// what is unpacked: registries do not take a blob that they think they have.
 fn compressed<W: Write + Send + 'static>(
     source: impl Read,
     size: u64,
     out: W,
+    mark: Option<Sha256>,
     means: &Means,
-) -> Result<(W, layers::Sha256, u64), Error> {
+) -> Result<(W, Sha256, u64), Error> {
     let hashed = Hashed::new(out);
     let mut encoder = Encoder::new(hashed, Compression::Zstd(3), size, means.threads).to("pack a layer")?;
     io::copy(&mut Watched(source, &means.cancel), &mut encoder).to("pack a layer")?;
-    Ok(encoder.finish().to("pack a layer")?.finish())
+    let mut hashed = encoder.finish().to("pack a layer")?;
+    if let Some(mark) = mark {
+        hashed.write_all(&skippable(&mark)).to("pack a layer")?;
+    }
+    Ok(hashed.finish())
+}
+
+/// A frame that every decoder passes over (RFC 8878, section 3.1.2).
+fn skippable(mark: &Sha256) -> Vec<u8> {
+    [&SKIPPABLE.to_le_bytes()[..], &(mark.0.len() as u32).to_le_bytes(), &mark.0].concat()
 }
 
 /// A reader or a writer that fails when the work is to end.
@@ -99,5 +130,38 @@ impl<T: Write> Write for Watched<'_, T> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use image::compress::{Compressed, Decoder};
+    use layers::Store;
+
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn a_mark_changes_the_digest_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let means = Means {
+            store: Store::open(home.path(), "test").unwrap(),
+            reporter: Arc::new(Silent),
+            cancel: Cancel::default(),
+            threads: 1,
+        };
+        let pack = |mark| compressed(&b"bytes"[..], 5, Vec::new(), mark, &means).unwrap();
+        let marks = [None, Some(Sha256::of(b"one")), Some(Sha256::of(b"two"))];
+        let packed = marks.map(|mark| pack(mark));
+        for (bytes, digest, size) in &packed {
+            assert_eq!((Sha256::of(bytes), bytes.len() as u64), (*digest, *size));
+            let mut found = Vec::new();
+            Decoder::new(bytes.as_slice(), Compressed::Zstd).unwrap().read_to_end(&mut found).unwrap();
+            assert_eq!(found, b"bytes");
+        }
+        assert!(packed[0].1 != packed[1].1 && packed[1].1 != packed[2].1 && packed[0].1 != packed[2].1);
+        assert_eq!(pack(marks[1]).1, packed[1].1, "machines that find the same damage send the same");
     }
 }

@@ -211,27 +211,67 @@ fn every_change_is_told() {
     case.nothing_is_left();
 }
 
+/// What became of the step with this title: the last one, should there be several.
+#[track_caller]
+fn step<'t>(text: &'t str, title: &str) -> &'t str {
+    let found = text.lines().filter_map(|line| line.trim_start().strip_prefix(title)?.strip_prefix(": ")).last();
+    found.unwrap_or_else(|| panic!("no {title:?} in:\n{text}"))
+}
+
 #[test]
-fn an_rpm_package_more_is_told() {
+fn what_changed_of_rpm_packages_is_told_of_the_step_that_it_concerns() {
     let Some(distribution) = rpm::ready() else { return };
     let (user, key) = (User::WithoutRange, rpm::key_of(distribution));
     let home = rpm::site(user, "why-rpm", "azurelinux", distribution.repository(), &key, "");
-    let build = |install: &str| {
+    let build = |install: &str, removed: &str, words: &[&str]| {
         let spec = format!(
-            "image: {{name: why-rpm, base: {{os: azurelinux, version: \"3.0\"}}}}\nbootloader: none\ncustomizations: \
-             {{packages: {{install: [{install}], remove: [{}]}}}}\noutput: {{format: tar}}\n",
+            "image: {{name: why-rpm, base: {{os: azurelinux, version: \"3.0\", type: minimal}}}}\nbootloader: none\n\
+             customizations: {{packages: {{install: [{install}], remove: [{}{removed}]}}}}\noutput: {{format: tar}}\n",
             rpm::REMOVED
         );
         fs::write(home.join("spec.yml"), spec).unwrap();
-        let (code, text) = rpm::run(user, &home, &["build", "spec.yml", "--stage", "configuration"]);
+        let (code, text) = rpm::run(user, &home, &[&["build", "spec.yml"], words].concat());
         assert_eq!(code, Some(0), "{text}");
         text
     };
-    build("sudo");
-    let text = build("sudo");
+    let compose = ["--stage", "compose", "--log-level", "debug"];
+    let [base, kernel, other] = ["base", "kernel", "other"].map(|group| format!("run scriptlets of {group} packages"));
+    build("kernel, sudo", "", &compose);
+    let text = build("kernel, sudo", "", &compose);
     says(&text, &["compose: reused ("]);
     assert!(!text.contains("because"), "{text}");
-    let text = build("sudo, vim-minimal");
+
+    // One more of the last group: no other knows of it.
+    let text = build("kernel, sudo, vim-minimal", "", &compose);
     says(&text, &["compose: rebuilt, because customizations.packages.install gained vim-minimal ("]);
-    says(&text, &["  run scriptlets of other packages: rebuilt, because ", "vim-minimal came in ("]);
+    assert_eq!((step(&text, &base), step(&text, &kernel)), ("reused", "reused"));
+    let why = step(&text, &other);
+    assert!(why.starts_with("rebuilt, because ") && why.contains("vim-minimal came in ("), "{why}");
+
+    // One less of the first, and one more of the last: each step names its own.
+    let text = build("kernel, sudo, vim-minimal, corner-scripts", ", efibootmgr", &compose);
+    let why = step(&text, &base);
+    assert!(why.starts_with("rebuilt, because ") && why.contains("efibootmgr") && why.contains(" went ("), "{why}");
+    assert!(!why.contains("corner-scripts"), "{why}");
+    let why = step(&text, &kernel);
+    assert!(why.contains(&format!("because '{base}' before it gave another result (")), "{why}");
+    let why = step(&text, &other);
+    assert!(why.contains("corner-scripts came in (") && !why.contains("efibootmgr"), "{why}");
+
+    // Another key is believed, and no package is another.
+    let finish = ["--skip-stage", "configuration", "--force"];
+    build("sudo", "", &finish);
+    build("sudo", "", &finish);
+    let gnupg = home.join("gnupg");
+    let gpg = |words: &[&str]| {
+        let mut command = Command::new("gpg");
+        must(command.args(["--batch", "--homedir"]).arg(&gnupg).args(words))
+    };
+    must(Command::new("install").args(["-d", "-m", "700"]).arg(&gnupg));
+    gpg(&["--passphrase", "", "--quick-generate-key", "somebody", "ed25519", "sign", "never"]);
+    let other = gpg(&["--armor", "--export"]);
+    fs::write(home.join("key.asc"), format!("{key}\n{other}")).unwrap();
+    let text = build("sudo", "", &finish);
+    says(&text, &["compose: reused (", "finalize: rebuilt, because the keys of packages from "]);
+    let _ = Command::new("gpgconf").arg("--homedir").arg(&gnupg).args(["--kill", "all"]).status();
 }

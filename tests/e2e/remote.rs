@@ -1,5 +1,6 @@
 //! Two machines that share nothing but a registry.
 
+mod damaged;
 mod ends;
 mod faults;
 mod outbox;

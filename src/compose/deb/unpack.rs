@@ -66,6 +66,6 @@ pub fn unpack_one(package: &LockedPackage, file: &Path, aliases: &Aliases, cx: &
         implied: payload.implied,
         md5sums: payload.md5sums,
     };
-    let layer = cx.keep(staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
+    let layer = cx.keep(&[], staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
     Ok(Unpacked { package: package.clone(), layer, note })
 }

@@ -1,6 +1,6 @@
 //! One transaction after the other on one system: what rpm would do, carried out over layers.
 
-use layers::{Layer, RecipeBuilder, Stack};
+use layers::{Layer, RecipeBuilder, Sha256, Stack};
 use providers::distro::{RpmFacts, VolatilePath};
 use providers::rpm::transaction::{Action, Package, Rules, coalesce_ldconfig, order};
 
@@ -62,6 +62,8 @@ impl<'a, 'p> System<'a, 'p> {
         let mut segment = Segment::on(stack);
         // Scriptlets make users, and owners are looked up when a package is laid.
         let mut accounts = Accounts::read(stack)?;
+        // What the key names for people.
+        let mut laid = Vec::new();
         for action in actions {
             match action {
                 Action::Script(run) => segment.run(run, stack),
@@ -72,20 +74,21 @@ impl<'a, 'p> System<'a, 'p> {
                 Action::Lay { package } => {
                     let Some(package) = packages.get(package) else { continue };
                     if segment.runs() && !knows_owners(package, &accounts) {
-                        self.run(segment, Cut::Between, stack)?;
+                        self.run(segment, &laid, Cut::Between, stack)?;
                         segment = Segment::on(stack);
                         accounts = Accounts::read(stack)?;
                     }
                     for meaning in self.lay(package, &accounts, stack)? {
                         segment.lay(&meaning);
                     }
+                    laid.push(package.package.sha256);
                     if package.brings_accounts() {
                         accounts = Accounts::read(stack)?;
                     }
                 }
             }
         }
-        self.run(segment, Cut::End, stack)?;
+        self.run(segment, &laid, Cut::End, stack)?;
         self.installed.extend(new);
         Ok(())
     }
@@ -126,8 +129,9 @@ impl<'a, 'p> System<'a, 'p> {
         Ok(stack.layers().last().map(|layer| (*layer.layer).clone()))
     }
 
-    /// Runs what a segment has to run and takes what it changed into a layer.
-    fn run(&self, mut segment: Segment, cut: Cut, stack: &mut Stack) -> Result<(), Error> {
+    /// Runs what a segment has to run and takes what it changed into a layer; `laid` are the packages that this
+    /// transaction has laid so far.
+    fn run(&self, mut segment: Segment, laid: &[Sha256], cut: Cut, stack: &mut Stack) -> Result<(), Error> {
         if !segment.runs() {
             return Ok(());
         }
@@ -135,6 +139,7 @@ impl<'a, 'p> System<'a, 'p> {
         let below = stack.layers().iter().map(|layer| layer.id);
         let recipe = RecipeBuilder::new("install rpm packages", TRANSACTION_VERSION)
             .list("below", below)
+            .members("packages", laid)
             .field("epoch", self.cx.epoch().to_le_bytes())
             .field("deferred", &self.set.distro.initramfs.deferred);
         let recipe = segment.enter(recipe).finish();

@@ -105,7 +105,7 @@ pub fn unpack_one(
         owners: payload.owners,
         implied: payload.implied,
     };
-    let layer = cx.keep(staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
+    let layer = cx.keep(&[], staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
     Ok(Unpacked { package: package.clone(), layer, note, header, signature, files: payload.files })
 }
 

@@ -68,3 +68,66 @@ fn no_build_uses_what_is_damaged() {
     }
     case.nothing_is_left();
 }
+
+#[test]
+fn what_was_made_on_top_of_damage_is_made_again_whatever_spec_it_was_of() {
+    let Some(case) = Case::of(User::WithRange, "damage-above") else { return };
+    // Each variant reads what lies below it, and takes it away, so that the image is made.
+    let variant = |name: &str| {
+        case.write(
+            "copy.sh",
+            &format!("#!/bin/sh\ncat /usr/share/tiny-hello/data > /var/{name}\nrm /usr/share/tiny-hello/data\n"),
+        );
+        spec(&case, "small", &["tiny-hello", "odd-tool"], "  scripts:\n    - path: ./copy.sh\n");
+        case.build(&["--force", "--log-level", "debug"]).with(0, &[]).text.clone()
+    };
+    let sums = || fs::read_to_string(case.directory.join("output/small.SHA256SUMS")).unwrap();
+    variant("one");
+    let layers = listed(&case);
+    let hello = id(&layers, "tiny-hello 1.0");
+    let data = directory(&case, &hello).join("fs/usr/share/tiny-hello/data");
+    let whole = fs::read(&data).unwrap();
+    variant("two");
+    let good = sums();
+    flip(&data, 3);
+    spec(&case, "small", &["tiny-hello", "odd-tool"], "");
+    case.build(&["--force"]).with(4, &["its bytes are not those of the tree", "layers verify --repair"]);
+    flip(&data, 3);
+    for by_hand in [true, false] {
+        // Nothing is made yet on top of what will be damaged, and then a variant is that no spec is of any more.
+        case.run(&["cache", "clean", "--images"]).with(0, &[]);
+        variant("one");
+        flip(&data, 3);
+        let name = if by_hand { "three" } else { "four" };
+        variant(name);
+        let bad = sums();
+        assert!(variant(name).contains("finalize: reused"), "the damage is found too early");
+        assert_eq!(bad, sums());
+        variant("one");
+        match by_hand {
+            true => {
+                let ended = case.run(&["layers", "verify", "--repair"]);
+                let named = "  removed: `image-composer build` with the spec of small makes it again\n";
+                ended.with(0, &["removed 1 damaged layers", "made on top of them", "images of the image cache", named]);
+                case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
+            }
+            // Who builds comes upon it, too.
+            false => {
+                case.run(&["layers", "verify"]).with(1, &["/usr/share/tiny-hello/data has other bytes"]);
+                case.run(&["cache", "clean", "--images"]).with(0, &[]);
+            }
+        }
+        let text = variant(name);
+        assert!(text.contains("run ./copy.sh: rebuilt") && text.contains("finalize: rebuilt"), "{text}");
+        assert!(text.contains("configure essential packages: reused"), "nothing good is lost: {text}");
+        assert!(text.contains("configure other packages: rebuilt"), "{text}");
+        assert_ne!(sums(), bad);
+        assert_eq!(fs::read(&data).unwrap(), whole);
+        let copy = id(&listed(&case), "run ./copy.sh");
+        assert_eq!(fs::read(directory(&case, &copy).join("fs/var").join(name)).unwrap(), whole);
+    }
+    variant("two");
+    assert_eq!(sums(), good);
+    case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
+    case.nothing_is_left();
+}

@@ -54,7 +54,8 @@ fn what_is_damaged_is_fetched_where_a_cache_has_it() {
             &format!("damaged: {last} ({LAST})\n  /var/changed has other bytes\n{from}"),
             &format!("damaged: {configured}\n  its index is missing\n{from}"),
             &format!(
-                "damaged: {hello}\n  its index is damaged\n  removed: the next build that wants it makes it again\n"
+                "damaged: {hello}\n  its index is damaged\n  removed: `image-composer build` with the spec of small \
+                 makes it again\n"
             ),
             "fetched 2 damaged layers",
             "removed 1 damaged layers",
@@ -68,6 +69,23 @@ fn what_is_damaged_is_fetched_where_a_cache_has_it() {
     }
     assert_eq!(case.lineage(), lineage);
     case.nothing_is_left();
+
+    // A cache that a spec names is asked where the spec is named.
+    case.reconfigure();
+    let spec = fs::read_to_string(case.directory.join("small.yml")).unwrap();
+    case.write("small.yml", &format!("{spec}build: {{cache: {{remote: [{}]}}}}\n", remote("")));
+    let damage = || flip(&case.layer(&last).join("fs/var/changed"), 3);
+    damage();
+    let ended = case.run(&["layers", "verify", "--repair", "nowhere.yml"]);
+    ended.with(3, &["nowhere.yml"]);
+    case.run(&["layers", "verify", "--repair"])
+        .with(0, &["  removed: `image-composer build` with the spec of small makes it again\n"]);
+    case.compose();
+    assert_eq!(case.lineage(), lineage);
+    damage();
+    case.run(&["layers", "verify", "small.yml"]).with(2, &["--repair"]);
+    case.run(&["layers", "verify", "--repair", "small.yml"]).with(0, &[&from, "fetched 1 damaged layers"]);
+    case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
 
     // While somebody builds, nothing is put in anybody's way.
     let gate = fs::File::create(case.directory.join("cache/slots/all")).unwrap();

@@ -76,7 +76,8 @@ pub fn import(image: &Image, blobs: &dyn Blobs, store: &Store, limits: &Limits) 
             None => {
                 let staging = store.stage()?;
                 let layer = unpack(descriptor, diff_id, blobs, &stack, &staging.files()?, limits)?;
-                store.publish(staging, layer, &key, b"")?
+                // A further name of a file below is a copy of it.
+                store.publish_on(&stack.ids(), staging, layer, &key, b"")?
             }
         };
         push(&mut stack, layer, descriptor)?;
