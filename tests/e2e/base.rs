@@ -13,6 +13,7 @@ use layers::{Content, Kind, TreePath};
 use providers::distro::Catalogue;
 use serde_json::Value;
 
+use crate::engines;
 use crate::fidelity::compare::{Aspect, compare};
 use crate::fidelity::known::{Known, unknown};
 use crate::fidelity::odd;
@@ -190,6 +191,9 @@ fn odd_packages_on_our_own_image_are_what_dpkg_makes() {
         let theirs = unpack(&case.directory.join("base"), "base:1.0", &home.path().join("theirs"));
         referee::install(&theirs, &referee::tiny(&archive().unwrap().root), &above, &[], 1_700_000_000);
         let built = unpack_built(&case, "small", home.path());
+        let tree = home.path().join("tar");
+        engines::unpack_tar(&case.directory.join("output/small.tar"), &tree);
+        engines::assert_have(&case.directory.join("output/small.oci.tar"), &tree);
         let (theirs, as_oci) = (side(&theirs), side(&built));
         let ours = Side::of_tar(&case.directory.join("output/small.tar"));
         assert!(theirs.tree.get(&path("usr/share/tiny-hallo/data")).is_some());

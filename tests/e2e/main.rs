@@ -8,6 +8,7 @@ mod build;
 mod convert;
 mod distributions;
 mod doctor;
+mod engines;
 mod fidelity;
 mod grub;
 mod images;

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::engines::{self, assert_same, listing};
 use crate::fidelity::odd;
 use crate::registry::{Registry, Setup};
 use crate::support::{User, have, must};
@@ -29,54 +30,6 @@ fn spec(case: &Case, packages: &[&str], output: &str, more: &str) {
         packages.join(", ")
     );
     case.write("small.yml", &text);
-}
-
-/// Every path below a directory with what is said of it, and the digests of files. What only a disk has is
-/// left out.
-fn listing(root: &Path) -> Vec<String> {
-    let script = "find . -mindepth 1 ! -path ./etc/fstab -printf '%P|%y|%m|%U:%G|%T@|%l|%n\\n' | sort; \
-                  find . -type f ! -path ./etc/fstab -print0 | sort -z | xargs -0 sha256sum";
-    let text = must(Command::new("sh").args(["-c", script]).current_dir(root));
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        // The number of links of a directory is the file system's own; times have ten decimals.
-        let mut fields: Vec<&str> = line.split('|').collect();
-        if fields.get(1) == Some(&"d") {
-            fields.pop();
-        }
-        let mut line = fields.join("|");
-        let named = fields.first().filter(|_| fields.len() > 1);
-        for (name, value) in named.map(|path| attributes(&root.join(path))).unwrap_or_default() {
-            line.push_str(&format!(" {name}={value}"));
-        }
-        lines.push(line);
-    }
-    lines
-}
-
-/// Extended attributes, values in hexadecimal.
-fn attributes(path: &Path) -> Vec<(String, String)> {
-    let mut names = vec![0; 64 << 10];
-    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
-    let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
-    let mut found: Vec<(String, String)> = names
-        .map(|name| {
-            let name = String::from_utf8_lossy(name).into_owned();
-            let mut value = vec![0; 64 << 10];
-            let length = rustix::fs::lgetxattr(path, name.as_str(), &mut value[..]).unwrap_or(0);
-            (name, hex::encode(&value[..length]))
-        })
-        .collect();
-    found.sort();
-    found
-}
-
-#[track_caller]
-fn assert_same(one: &Path, other: &Path) {
-    let (one, other) = (listing(one), listing(other));
-    let only = |a: &[String], b: &[String]| -> Vec<String> { a.iter().filter(|l| !b.contains(l)).cloned().collect() };
-    let (gone, new) = (only(&one, &other), only(&other, &one));
-    assert!(one.len() > 100 && gone.is_empty() && new.is_empty(), "{gone:#?}\n{new:#?}");
 }
 
 /// Unpacks an image of a layout directory.
@@ -127,11 +80,10 @@ fn an_oci_image_is_the_tree_of_the_other_formats() {
         let copy = format!("oci:{}:test", at("image").display());
         must(Command::new("skopeo").args(["copy", "--quiet", &archive, &copy]));
         unpack(&at("image"), "test", &at("bundle"));
-        fs::create_dir(at("tar")).unwrap();
-        let options = ["--numeric-owner", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"];
-        must(Command::new("tar").arg("-xpf").arg(output.join("small.tar")).arg("-C").arg(at("tar")).args(options));
+        engines::unpack_tar(&output.join("small.tar"), &at("tar"));
         let rootfs = at("bundle").join("rootfs");
         assert_same(&at("tar"), &rootfs);
+        engines::assert_have(&output.join("small.oci.tar"), &at("tar"));
         // The comparison sees what is different.
         fs::set_permissions(rootfs.join("var/a/other"), fs::Permissions::from_mode(0o755)).unwrap();
         assert_ne!(listing(&at("tar")), listing(&rootfs));

@@ -197,12 +197,9 @@ fn the_other_distributions_compose() {
     }
 }
 
-#[test]
-fn a_fourth_distribution_is_a_file() {
-    let Some(distribution) = ready() else { return };
-    let user = User::WithoutRange;
-    let home = site(user, "rpm-fourth", "acme", distribution.repository(), &key_of(distribution), "");
-    // Ours, under another name and with other defaults: what somebody would write for their own.
+/// A distribution of a test's own below a directory of a [`site`]: ours, under another name and with other
+/// defaults, what somebody would write for their own.
+pub fn acme(user: User, home: &Path) {
     let ours = include_str!("../../providers/data/azurelinux-3.0.yaml");
     let mut theirs = ours
         .replace("os: azurelinux", "os: acme")
@@ -214,6 +211,14 @@ fn a_fourth_distribution_is_a_file() {
     theirs.replace_range(packages..end, "    packages: [azurelinux-release, bash, coreutils, filesystem, rpm]");
     must_as(user, Command::new("mkdir").arg("-p").arg(home.join("config/image-composer/providers")));
     fs::write(home.join("config/image-composer/providers/acme-1.yaml"), theirs).unwrap();
+}
+
+#[test]
+fn a_fourth_distribution_is_a_file() {
+    let Some(distribution) = ready() else { return };
+    let user = User::WithoutRange;
+    let home = site(user, "rpm-fourth", "acme", distribution.repository(), &key_of(distribution), "");
+    acme(user, &home);
     fs::write(
         home.join("spec.json"),
         "{\"distro\": \"Acme\", \"version\": \"roadrunner\", \"arch\": \"x86_64\", \"packages\": [\"vim-minimal\"], \
