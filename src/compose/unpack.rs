@@ -1,18 +1,19 @@
 //! One layer per package: its payload, extracted once per machine, whatever the spec.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use layers::{Entry, TreePath, plain_mode};
 use providers::lock::{Group, LockedPackage};
-use rayon::prelude::*;
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::stages::PackageSet;
 
 /// The groups of a package set, extracted ahead of their being configured: one is configured by
@@ -31,8 +32,28 @@ impl<U> Groups<U> {
     }
 }
 
-/// Extracts every package that no layer holds yet, several at once, group by group, while the
-/// groups that are there are worked with.
+/// What is extracted so far, group by group.
+struct Extracted<U> {
+    groups: Vec<Vec<Option<U>>>,
+    /// Groups that have been handed over.
+    handed: usize,
+    to: Sender<Result<Vec<U>, Error>>,
+}
+
+impl<U> Extracted<U> {
+    /// Hands over every group that is whole, in order.
+    fn hand_over(&mut self) {
+        while let Some(group) = self.groups.get_mut(self.handed).filter(|group| group.iter().all(Option::is_some)) {
+            // Nobody takes it: the work has ended before its time, and knows why.
+            let _ = self.to.send(Ok(group.drain(..).flatten().collect()));
+            self.handed = self.handed.saturating_add(1);
+        }
+    }
+}
+
+/// Extracts every package that no layer holds yet, several at once, while the groups that are there
+/// are worked with. Those of a group come before those of the next and large ones first: one that
+/// takes long keeps no processor from the others.
 ///
 /// # Errors
 /// The work's.
@@ -43,35 +64,52 @@ pub fn unpack_ahead<T, U: Send>(
     unpack: impl Fn(&LockedPackage, &Path) -> Result<U, Error> + Sync,
     work: impl FnOnce(&Groups<U>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let (done, total) = (AtomicU64::new(0), set.lock.packages.len() as u64);
-    let stopped = AtomicBool::new(false);
-    let unpack_group = |group: Group| -> Result<Vec<U>, Error> {
-        let packages: Vec<_> = set.lock.packages.iter().zip(&set.files).filter(|(one, _)| one.group == group).collect();
-        packages
-            .into_par_iter()
-            .map(|(package, file)| {
-                cx.check()?;
-                if stopped.load(Ordering::Relaxed) {
-                    return Err(Error::interrupted());
-                }
-                let unpacked = unpack(package, file)?;
-                let count = done.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-                cx.reporter.items("unpack packages", count, total);
-                Ok(unpacked)
-            })
-            .collect()
+    let members = |group: &Group| {
+        let group = *group;
+        set.lock.packages.iter().zip(&set.files).filter(move |(one, _)| one.group == group).enumerate()
     };
-    thread::scope(|scope| {
-        let (sender, receiver) = channel();
-        scope.spawn(move || {
-            for group in groups {
-                let unpacked = unpack_group(*group);
-                let failed = unpacked.is_err();
-                if sender.send(unpacked).is_err() || failed {
-                    break;
+    let mut tasks: Vec<_> =
+        groups.iter().enumerate().flat_map(|(at, group)| members(group).map(move |one| (at, one))).collect();
+    tasks.sort_by_key(|(group, (place, (package, _)))| (*group, Reverse(package.size), *place));
+    let (next, done, total) = (AtomicUsize::new(0), AtomicU64::new(0), tasks.len() as u64);
+    let stopped = AtomicBool::new(false);
+    let (to, receiver) = channel();
+    let empty = |group| members(group).map(|_| None).collect();
+    let mut extracted = Extracted { groups: groups.iter().map(empty).collect(), handed: 0, to };
+    extracted.hand_over();
+    let extracted = Mutex::new(extracted);
+    let extract = || {
+        while let Some((group, (place, (package, file)))) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            let result = cx.check().and_then(|()| unpack(package, file));
+            let mut extracted = extracted.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok(unpacked) => {
+                    cx.reporter.items("unpack packages", done.fetch_add(1, Ordering::Relaxed).saturating_add(1), total);
+                    if let Some(slot) = extracted.groups.get_mut(*group).and_then(|group| group.get_mut(*place)) {
+                        *slot = Some(unpacked);
+                    }
+                    extracted.hand_over();
+                }
+                Err(error) => {
+                    stopped.store(true, Ordering::Relaxed);
+                    let _ = extracted.to.send(Err(error));
                 }
             }
-        });
+        }
+    };
+    thread::scope(|scope| {
+        let failed = |source| Error::io(Kind::Build, "start", Path::new("a thread"), source);
+        for _ in 0..cx.parallel.clamp(1, tasks.len().max(1)) {
+            // Threads of their own: the work computes in parallel, too, and must not wait for them.
+            let thread = thread::Builder::new().name("unpack".into()).spawn_scoped(scope, extract);
+            if let Err(error) = thread {
+                stopped.store(true, Ordering::Relaxed);
+                return Err(failed(error));
+            }
+        }
         let result = work(&Groups { groups: receiver });
         stopped.store(true, Ordering::Relaxed);
         result
@@ -88,7 +126,7 @@ pub fn with_directory_modes(files: &Path, entries: &[(TreePath, Entry)]) -> Resu
         if entry.is_directory() && plain_mode(entry) != 0o755 {
             let host = path.under(files);
             fs::set_permissions(&host, fs::Permissions::from_mode(plain_mode(entry)))
-                .map_err(|source| Error::io(crate::error::Kind::Build, "change the mode of", &host, source))?;
+                .map_err(|source| Error::io(Kind::Build, "change the mode of", &host, source))?;
         }
     }
     Ok(())
