@@ -112,9 +112,23 @@ fn shown(other: Option<&str>) -> String {
 /// # Errors
 /// The first relation that does not hold.
 pub fn check(headers: &[Header]) -> Result<(), Error> {
-    let members: Vec<Member> = headers.iter().map(Member::read).collect::<Result<_, _>>()?;
-    let set = Set::of(headers, &members);
-    for (at, member) in members.iter().enumerate() {
+    check_beside(&[], headers)
+}
+
+/// As [`check`], beside packages that are installed already: these answer for what new ones need, and
+/// what they say of each other was settled, well or badly, when they were installed.
+///
+/// # Errors
+/// The first relation that does not hold.
+pub fn check_beside(installed: &[&Header], new: &[Header]) -> Result<(), Error> {
+    let headers: Vec<&Header> = installed.iter().copied().chain(new).collect();
+    let mut members: Vec<Member> = installed.iter().map(|header| Member::read_installed(header)).collect();
+    for header in new {
+        members.push(Member::read(header)?);
+    }
+    let set = Set::of(&headers, &members);
+    beside(installed.len(), &members, &set, &headers)?;
+    for (at, member) in members.iter().enumerate().skip(installed.len()) {
         let package = || member.said.nevra();
         for feature in &member.features {
             if !is_known(feature) {
@@ -142,6 +156,50 @@ pub fn check(headers: &[Header]) -> Result<(), Error> {
             let named = set.named.get(&*dependency.name).into_iter().flatten();
             let mut others = named.filter(|&&other| other != at).filter_map(|&other| members.get(other));
             if let Some(other) = others.find(|other| dependency.admits(&other.said.evr)) {
+                let other = other.said.nevra();
+                return Err(Error::Obsolete { package: package(), relation: relation.clone(), other });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What installed packages, which come first, say of new ones: what they exclude, and what they need
+/// where these are there, if they had it so far.
+fn beside(installed: usize, members: &[Member], set: &Set<'_>, headers: &[&Header]) -> Result<(), Error> {
+    let there = members.get(..installed).unwrap_or_default();
+    let mut before: Option<Set<'_>> = None;
+    let is_new = |other: &usize| *other >= installed;
+    for member in there {
+        let package = || member.said.nevra();
+        let named = |other: usize| members.get(other).map(|other| other.said.nevra());
+        let rich = |relations: &'_ [(Relation, Rich)]| -> Vec<(Relation, Rich)> {
+            relations.iter().filter(|(_, rich)| !matches!(rich, Rich::Simple(_))).cloned().collect()
+        };
+        for (relation, expression) in rich(&member.requires) {
+            let before = before.get_or_insert_with(|| Set::of(headers.get(..installed).unwrap_or_default(), there));
+            if before.holds(&expression) && !set.holds(&expression) {
+                return Err(Error::Unmet { package: package(), relation });
+            }
+        }
+        for (relation, expression) in rich(&member.conflicts) {
+            let before = before.get_or_insert_with(|| Set::of(headers.get(..installed).unwrap_or_default(), there));
+            if !before.holds(&expression) && set.holds(&expression) {
+                return Err(Error::Conflict { package: package(), relation, other: None });
+            }
+        }
+        for (relation, expression) in &member.conflicts {
+            if let Rich::Simple(dependency) = expression
+                && let Some(other) = set.answers(dependency).find(is_new)
+            {
+                return Err(Error::Conflict { package: package(), relation: relation.clone(), other: named(other) });
+            }
+        }
+        for relation in &member.said.obsoletes {
+            let Relation::Simple(dependency) = relation else { continue };
+            let mut named = set.named.get(&*dependency.name).into_iter().flatten().copied().filter(is_new);
+            let others = named.find_map(|other| members.get(other).filter(|other| dependency.admits(&other.said.evr)));
+            if let Some(other) = others {
                 let other = other.said.nevra();
                 return Err(Error::Obsolete { package: package(), relation: relation.clone(), other });
             }
@@ -180,6 +238,25 @@ impl Member {
         })
     }
 
+    /// A package that is installed: an expression in it that cannot be read, and a feature that is not
+    /// known, were settled by an rpm that knew them.
+    fn read_installed(header: &Header) -> Self {
+        let said = Statement::read(header);
+        let expression = |relation: &Relation| match relation {
+            Relation::Simple(dependency) => Some((relation.clone(), Rich::Simple(dependency.clone()))),
+            Relation::Rich(text) => Some((relation.clone(), Rich::parse(text).ok()?)),
+        };
+        let requires = said.requires.iter().map(|needed| &needed.relation);
+        // Of what it needs only what depends on new packages is looked at.
+        let rich = requires.filter(|relation| matches!(relation, Relation::Rich(_)));
+        Self {
+            features: Vec::new(),
+            requires: rich.filter_map(expression).collect(),
+            conflicts: said.conflicts.iter().filter_map(expression).collect(),
+            said,
+        }
+    }
+
     /// Every dependency that is looked up.
     fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
         self.requires.iter().chain(&self.conflicts).flat_map(|(_, expression)| expression.dependencies())
@@ -195,7 +272,7 @@ struct Set<'a> {
 }
 
 impl<'a> Set<'a> {
-    fn of(headers: &[Header], members: &'a [Member]) -> Self {
+    fn of(headers: &[&Header], members: &'a [Member]) -> Self {
         let mut set = Self { named: HashMap::new(), provided: HashMap::new(), owners: HashMap::new() };
         let mut names: HashSet<&[u8]> = HashSet::new();
         for (at, member) in members.iter().enumerate() {
