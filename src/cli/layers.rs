@@ -114,7 +114,7 @@ fn remotes(
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Remotes, Error> {
     let (credentials, proxies) = (&*environment.credentials, &environment.proxies);
-    let reach = Reach { credentials, proxies, reporter, interrupted };
+    let reach = Reach { credentials, proxies, registries: &config.registries, reporter, interrupted };
     let all: Result<Vec<Remote>, Error> = config.remotes.iter().map(|settings| Remote::new(settings, reach)).collect();
     let means = Means {
         store: store.clone(),
