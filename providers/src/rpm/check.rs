@@ -5,6 +5,8 @@
 //! headers are signed. This holds the one against the other: whatever metadata claims, what gets
 //! installed is a set in which every signed requirement is met.
 
+mod beside;
+
 use std::collections::{HashMap, HashSet};
 
 use super::file::{Statement, relations};
@@ -127,7 +129,7 @@ pub fn check_beside(installed: &[&Header], new: &[Header]) -> Result<(), Error> 
         members.push(Member::read(header)?);
     }
     let set = Set::of(&headers, &members);
-    beside(installed.len(), &members, &set, &headers)?;
+    beside::check(installed.len(), &members, &set, &headers)?;
     for (at, member) in members.iter().enumerate().skip(installed.len()) {
         let package = || member.said.nevra();
         for feature in &member.features {
@@ -156,50 +158,6 @@ pub fn check_beside(installed: &[&Header], new: &[Header]) -> Result<(), Error> 
             let named = set.named.get(&*dependency.name).into_iter().flatten();
             let mut others = named.filter(|&&other| other != at).filter_map(|&other| members.get(other));
             if let Some(other) = others.find(|other| dependency.admits(&other.said.evr)) {
-                let other = other.said.nevra();
-                return Err(Error::Obsolete { package: package(), relation: relation.clone(), other });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What installed packages, which come first, say of new ones: what they exclude, and what they need
-/// where these are there, if they had it so far.
-fn beside(installed: usize, members: &[Member], set: &Set<'_>, headers: &[&Header]) -> Result<(), Error> {
-    let there = members.get(..installed).unwrap_or_default();
-    let mut before: Option<Set<'_>> = None;
-    let is_new = |other: &usize| *other >= installed;
-    for member in there {
-        let package = || member.said.nevra();
-        let named = |other: usize| members.get(other).map(|other| other.said.nevra());
-        let rich = |relations: &'_ [(Relation, Rich)]| -> Vec<(Relation, Rich)> {
-            relations.iter().filter(|(_, rich)| !matches!(rich, Rich::Simple(_))).cloned().collect()
-        };
-        for (relation, expression) in rich(&member.requires) {
-            let before = before.get_or_insert_with(|| Set::of(headers.get(..installed).unwrap_or_default(), there));
-            if before.holds(&expression) && !set.holds(&expression) {
-                return Err(Error::Unmet { package: package(), relation });
-            }
-        }
-        for (relation, expression) in rich(&member.conflicts) {
-            let before = before.get_or_insert_with(|| Set::of(headers.get(..installed).unwrap_or_default(), there));
-            if !before.holds(&expression) && set.holds(&expression) {
-                return Err(Error::Conflict { package: package(), relation, other: None });
-            }
-        }
-        for (relation, expression) in &member.conflicts {
-            if let Rich::Simple(dependency) = expression
-                && let Some(other) = set.answers(dependency).find(is_new)
-            {
-                return Err(Error::Conflict { package: package(), relation: relation.clone(), other: named(other) });
-            }
-        }
-        for relation in &member.said.obsoletes {
-            let Relation::Simple(dependency) = relation else { continue };
-            let mut named = set.named.get(&*dependency.name).into_iter().flatten().copied().filter(is_new);
-            let others = named.find_map(|other| members.get(other).filter(|other| dependency.admits(&other.said.evr)));
-            if let Some(other) = others {
                 let other = other.said.nevra();
                 return Err(Error::Obsolete { package: package(), relation: relation.clone(), other });
             }
