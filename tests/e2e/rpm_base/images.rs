@@ -54,8 +54,10 @@ pub fn independent(distribution: &Distribution, home: &Path, names: &[&str]) -> 
     referee::dnf_install(distribution, &root, names);
     must(Command::new("umoci").arg("init").arg("--layout").arg(&image.layout));
     must(Command::new("umoci").args(["new", "--image", &image.reference()]));
+    // What was made within a second of the image may seem younger than that: umoci rounds times up.
     let copy = "tar -C \"$2\" --xattrs --xattrs-include='*' --numeric-owner -cf - . | \
-                tar -C \"$1\" --xattrs --xattrs-include='*' --numeric-owner -xpf -";
+                tar -C \"$1\" --xattrs --xattrs-include='*' --numeric-owner -xpf -; \
+                find \"$1\" -mmin -120 -exec touch -h -d @1700000000 {} +";
     repack(&image, copy, &root);
     owned(home, "base");
     (image, root)
