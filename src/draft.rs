@@ -78,10 +78,29 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// A path that no tree may hold; something other than a directory above it.
     pub fn file(&mut self, path: &str, bytes: impl Into<Vec<u8>>, meta: Meta) -> Result<(), Error> {
-        let path = TreePath::new(path).to("write a file of the image")?;
+        self.file_at(&TreePath::new(path).to("write a file of the image")?, bytes, meta)
+    }
+
+    /// As [`Draft::file`], at a path of bytes.
+    ///
+    /// # Errors
+    /// As [`Draft::file`].
+    pub fn file_at(&mut self, path: &TreePath, bytes: impl Into<Vec<u8>>, meta: Meta) -> Result<(), Error> {
         let bytes = bytes.into();
         let entry = Entry::file(Content::of(&bytes), meta);
-        self.put(&path, entry, Bytes::Memory(bytes))
+        self.put(path, entry, Bytes::Memory(bytes))
+    }
+
+    /// Removes a file or link that is there.
+    ///
+    /// # Errors
+    /// As [`Draft::file`].
+    pub fn remove(&mut self, path: &TreePath) -> Result<(), Error> {
+        let path = self.settle(path)?;
+        if self.stack.tree().get(&path).is_some() {
+            self.changes.insert(path, (Change::Remove, Bytes::None));
+        }
+        Ok(())
     }
 
     /// Copies a file of the builder's machine whose digest is known; it is checked on the way.

@@ -98,14 +98,18 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
     })
 }
 
-/// How images at registries are reached: with the ecosystem's own credentials.
+/// How images at registries are reached: with the ecosystem's own credentials, and as the configuration says.
 fn registries(request: &BuildRequest) -> Option<Registries> {
     let connection = Connection {
         credentials: request.credentials.clone(),
         proxies: request.proxies.clone(),
         ..Connection::default()
     };
-    (!request.options.offline).then(|| Registries { connection, interrupted: request.interrupted.clone() })
+    (!request.options.offline).then(|| Registries {
+        connection,
+        configured: request.config.registries.clone(),
+        interrupted: request.interrupted.clone(),
+    })
 }
 
 /// The layer caches in registries that a build asks: those of the spec, then those of the configuration.
@@ -117,6 +121,7 @@ fn remotes(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Vec<Remote>, E
     let reach = Reach {
         credentials: &request.credentials,
         proxies: &request.proxies,
+        registries: &request.config.registries,
         reporter: &request.reporter,
         interrupted: &request.interrupted,
     };

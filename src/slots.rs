@@ -101,6 +101,7 @@ mod tests {
             package_cache: PackageCache { enabled: true, max_bytes: 0, retention_days: 0 },
             image_cache: ImageCache { enabled: true, max_count: 0 },
             remotes: Vec::new(),
+            registries: Vec::new(),
             providers: BTreeMap::new(),
         };
         let reporter = crate::progress::Silent;

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use package_files::made_up::{Value, Values, string, strings, words};
-use providers::rpm::check::{Error, check};
+use providers::rpm::check::{Error, check, check_beside};
+use providers::rpm::database::{Database, Installed};
+use providers::rpm::installed::check_size;
 use providers::rpm::solve::solve;
 use providers::rpm::{Comparison, Dependency, Header, Package, Relation};
 use rpm_referee::{Workshop, headers, run, text, tool};
@@ -266,6 +268,41 @@ fn errors_name_the_package_and_the_relation() {
 }
 
 #[test]
+fn packages_that_are_installed_answer_and_exclude() {
+    let beside = |installed: &str, new: &str| {
+        let installed: Vec<Header> = packages(installed).iter().map(header).collect();
+        let new: Vec<Header> = packages(new).iter().map(header).collect();
+        check_beside(&installed.iter().collect::<Vec<_>>(), &new)
+            .map_or_else(|error| error.to_string(), |()| "fine".into())
+    };
+    let there = "base 1; Provides: cap = 1; Files: /usr/lib/base/x; Requires: gone\n one 1; Conflicts: two\n two 1";
+    assert_eq!(beside(there, "a 1; Requires: cap >= 1\nb 1; Requires: /usr/lib/base/x"), "fine");
+    assert_eq!(
+        beside(there, "a 1; Requires: cap >= 2"),
+        "install a-1-1.x86_64: it requires cap >= 2, which nothing among the packages provides"
+    );
+    assert_eq!(
+        beside(there, "a 1; Conflicts: base"),
+        "install a-1-1.x86_64: it conflicts with base, which is base-1-1.x86_64"
+    );
+    assert_eq!(beside("a 1; Conflicts: b", "b 1"), "install a-1-1.x86_64: it conflicts with b, which is b-1-1.x86_64");
+    assert_eq!(
+        beside("a 1; Obsoletes: b < 2", "b 1"),
+        "install a-1-1.x86_64: it obsoletes b < 2, which is b-1-1.x86_64"
+    );
+    assert_eq!(beside("a 1; Obsoletes: b < 2", "b 2"), "fine");
+    let rich = "a 1; Requires: (b if c); Conflicts: (d and e)";
+    assert_eq!(
+        beside(rich, "c 1"),
+        "install a-1-1.x86_64: it requires (b if c), which nothing among the packages provides"
+    );
+    assert_eq!(beside(rich, "c 1\nb 1\nd 1"), "fine");
+    assert_eq!(beside(rich, "d 1\ne 1"), "install a-1-1.x86_64: it conflicts with (d and e)");
+    // Settled badly before.
+    assert_eq!(beside(&format!("{rich}\nc 1\nd 1\ne 1"), "f 1"), "fine");
+}
+
+#[test]
 fn features_of_rpm_are_known_or_refused() {
     for text in ["rpmlib(FileDigests) <= 4.6.0-1", "rpmlib(PayloadIsZstd) <= 5.4.18-1", "rpmlib(CaretInVersions)"] {
         let headers: Vec<Header> = packages(&format!("a 1; Requires: {text}")).iter().map(header).collect();
@@ -291,6 +328,38 @@ fn hostile_headers_are_refused_in_time() {
     let lines: String = (0..500).map(|at| format!("p{at} 1; Provides: x = {at}; Requires: x = 1000\n")).collect();
     assert!(refusal(&lines).contains("requires x = 1000"));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+/// A database that an image brings along is no reason to run out of memory.
+#[test]
+fn more_than_any_system_has_is_refused() {
+    let database = |header: &Header| {
+        let signature = Values::default().set(273, string(&"0".repeat(64))).bytes(62);
+        let signature = Header::parse_signature(&signature).unwrap();
+        let mut database = Database::new();
+        let installed = Installed { header, signature: &signature, time: 1, transaction: 1, color: 0, states: &[] };
+        database.install(&installed).unwrap();
+        database
+    };
+    let plain = || Values::default().set(1000, string("a")).set(1001, string("1")).set(1002, string("1"));
+    let said = |values: Values| check_size(&database(&Header::parse(&values.bytes(63)).unwrap()));
+    let files = |count: usize, directory: &str| {
+        plain().set(1116, words(&vec![0; count])).set(1117, strings(&vec!["x"; count])).set(1118, strings(&[directory]))
+    };
+    said(files(10_000, "/usr/lib/")).unwrap();
+    let refused = |values: Values| said(values).unwrap_err().to_string();
+    assert!(refused(files(1_000_001, "/")).contains("more files"));
+    assert!(refused(files(100_000, &format!("/{}/", "x".repeat(4000)))).contains("longer paths"));
+    assert!(refused(plain().set(1047, strings(&vec!["x"; 2_000_001]))).contains("more relations"));
+    // Those of all packages count together.
+    let one = Header::parse(&files(600_000, "/").bytes(63)).unwrap();
+    let mut both = database(&one);
+    let signature = Values::default().set(273, string(&"0".repeat(64))).bytes(62);
+    let signature = Header::parse_signature(&signature).unwrap();
+    let again = Installed { header: &one, signature: &signature, time: 1, transaction: 1, color: 0, states: &[] };
+    check_size(&both).unwrap();
+    both.install(&again).unwrap();
+    assert!(check_size(&both).unwrap_err().to_string().contains("more files"));
 }
 
 /// Metadata that is not signed says what it likes; the packages do not follow it.

@@ -252,3 +252,76 @@ fn hostile_relations_end() {
     let wishes: Vec<&str> = wishes.iter().map(String::as_str).collect();
     assert!(message(&pigeons, &wishes, &[]).starts_with("no set of packages fits together: "));
 }
+
+/// A universe of packages that are installed already, and others.
+fn beside(installed: &str, text: &str) -> Universe {
+    let sources = [Source::installed(packages(installed)), Source::new(RepositoryRef::new("test"), packages(text))];
+    Universe::new(sources.into(), "x86_64")
+}
+
+/// What is added to what is installed, with the reasons; or why nothing can be.
+fn added(installed: &str, text: &str, install: &[&str], remove: &[&str]) -> String {
+    let universe = beside(installed, text);
+    match solve(&universe, &request(install, remove)) {
+        Ok(solution) => {
+            let shown = solution.packages.iter().map(|chosen| {
+                let package = universe.package(chosen.package);
+                format!("{}-{} ({})", package.name, package.evr, chosen.why)
+            });
+            shown.collect::<Vec<_>>().join("; ")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_is_installed_stays_and_answers() {
+    let there = "base 1; Requires: gone; Provides: cap = 1; Files: /usr/lib/base/x; Recommends: extra\n lib 1 i686\n kernel 1\n kernel 2";
+    let more = "base 2\n extra 1\n app 1; Requires: base, cap, /usr/lib/base/x, lib, side\n side 1; Requires: kernel > 1\n \
+                fits 1; Supplements: base\n both 1; Supplements: (base and app)\n gone 1";
+    assert_eq!(
+        added(there, more, &["app"], &[]),
+        "app-1-1 (the spec asks for it); both-1-1 (it supplements base); side-1-1 (app depends on side)"
+    );
+    assert_eq!(added(there, more, &["base", "kernel", "/usr/lib/base/x"], &[]), "");
+    assert_eq!(added(there, more, &["side", "kernel"], &[]), "side-1-1 (the spec asks for it)");
+}
+
+#[test]
+fn what_would_change_what_is_installed_is_an_error() {
+    let there = "base 1\n lib 1; Provides: lib.so.1\n rich 1; Requires: (more if plugin)\n hostile 1; Conflicts: enemy\n heir 1; Obsoletes: elder";
+    let more = "base 2\n lib 2; Provides: lib.so.2\n app 1; Requires: lib.so.2\n newer 1; Requires: base >= 2\n \
+                rival 1; Conflicts: base\n after 1; Obsoletes: base\n plugin 1\n more 1\n enemy 1\n elder 1\n top 1; Requires: rival";
+    let said = |install: &[&str], remove: &[&str]| added(there, more, install, remove);
+    assert_eq!(said(&["base=2"], &[]), "'base' has no version 2; there is 1-1 of the base image");
+    assert_eq!(said(&["base-2"], &[]), "'base' has no version 2; there is 1-1 of the base image");
+    assert_eq!(said(&["newer"], &[]), "newer needs base >= 2, but there is only base 1-1 of the base image");
+    assert_eq!(said(&["app"], &[]), "app needs lib.so.2, but there is only lib 2-1 in place of 1-1 of the base image");
+    assert_eq!(said(&[], &["base"]), "'base' cannot be removed: the base image has it, in version 1-1");
+    assert_eq!(
+        said(&["top"], &[]),
+        "rival (needed by top) cannot be beside base 1-1 of the base image: it excludes base"
+    );
+    assert_eq!(said(&["after"], &[]), "after cannot be beside base 1-1 of the base image: it excludes base");
+    assert_eq!(said(&["enemy"], &[]), "hostile 1-1 of the base image cannot be beside enemy: it excludes enemy");
+    // Who asks for what has an heir has it.
+    assert_eq!(said(&["elder"], &[]), "");
+    assert_eq!(said(&["elder=1"], &[]), "heir 1-1 of the base image cannot be beside elder: it excludes elder");
+    // What is there may need something beside a new package; it was settled without it.
+    assert_eq!(
+        said(&["plugin"], &[]),
+        "more-1-1 (rich depends on (more if plugin)); plugin-1-1 (the spec asks for it)"
+    );
+    let neither = said(&["plugin"], &["more"]);
+    assert_eq!(
+        neither,
+        "no set of packages fits together: plugin is asked for, rich 1-1 of the base image needs (more if plugin), \
+         more must not be there"
+    );
+}
+
+#[test]
+fn what_was_settled_badly_stays_so() {
+    let there = "one 1; Conflicts: two\n two 1\n three 1; Requires: (four if two); Obsoletes: two";
+    assert_eq!(added(there, "four 1\n app 1; Requires: two", &["app"], &[]), "app-1-1 (the spec asks for it)");
+}

@@ -21,6 +21,7 @@ use serde_json::Value;
 use sha2::Digest as _;
 
 use super::of_build;
+use crate::config::RegistryConfig;
 use crate::containers::connection::Connection;
 use crate::containers::refused;
 use crate::context::Context;
@@ -35,6 +36,8 @@ const OFFLINE: &str = "it is not in the cache, and --offline forbids to ask the 
 pub struct Registries {
     /// Who we are to them.
     pub connection: Connection,
+    /// What the configuration says of single ones.
+    pub configured: Vec<RegistryConfig>,
     /// Raised when somebody wants the build to end.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -51,7 +54,8 @@ impl Kept {
     pub(super) fn new(reference: &Reference, cx: &Context) -> Result<Self, Error> {
         let repository = match &cx.registries {
             None => None,
-            Some(Registries { connection, interrupted }) => {
+            Some(Registries { connection, configured, interrupted }) => {
+                let connection = connection.clone().to(&reference.host, configured);
                 let client = connection.client("base image", &cx.reporter, interrupted).map_err(of_build)?;
                 Some(client.repository(&reference.host, &reference.name))
             }

@@ -15,7 +15,6 @@ use ::oci::import::{self, Limits};
 use ::oci::oci_spec::image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex};
 use ::oci::{Blobs, Layout, blob};
 use layers::{RecipeBuilder, Sha256, Stack};
-use providers::distro::{Distro, Family};
 use sandbox::Cancel;
 
 pub use kept::Registries;
@@ -226,19 +225,6 @@ impl Found {
 /// As [`find`] and [`Found::import`].
 pub fn open(spec: &ResolvedSpec, locked: Option<&Sha256>, cx: &Context) -> Result<Option<Arc<Base>>, Error> {
     find(spec, locked, cx)?.map(|found| found.import(cx).map(Arc::new)).transpose()
-}
-
-/// The error of a distribution whose images can be started from nothing only.
-///
-/// # Errors
-/// The spec starts from an image, and the family of its packages is not deb.
-pub fn check_family(spec: &ResolvedSpec, distro: &Distro) -> Result<(), Error> {
-    if spec.base.is_none() || distro.family == Family::Deb {
-        return Ok(());
-    }
-    let what = format!("image.base.from is not supported yet on {}", distro.title);
-    Err(Error::validation(format!("Validation error: {what}"))
-        .hint("remove the key: images of rpm packages start from nothing so far"))
 }
 
 /// An error of the OCI library that concerns the image.

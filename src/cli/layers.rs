@@ -90,7 +90,7 @@ pub(super) fn run(
             let repairing = match repair {
                 true => {
                     let caches = caches(config, &specs, directory, &reporter)?;
-                    let remotes = remotes(&caches, environment, &store, &reporter, &interrupted)?;
+                    let remotes = remotes(&caches, config, environment, &store, &reporter, &interrupted)?;
                     Some(Repairing { config, remotes, lineages: lineages() })
                 }
                 false => None,
@@ -137,13 +137,14 @@ fn caches(
 /// Prepares to ask these layer caches.
 fn remotes(
     caches: &[RemoteCache],
+    config: &Config,
     environment: &Environment,
     store: &Store,
     reporter: &Arc<dyn Reporter>,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Remotes, Error> {
     let (credentials, proxies) = (&*environment.credentials, &environment.proxies);
-    let reach = Reach { credentials, proxies, reporter, interrupted };
+    let reach = Reach { credentials, proxies, registries: &config.registries, reporter, interrupted };
     let all: Result<Vec<Remote>, Error> = caches.iter().map(|settings| Remote::new(settings, reach)).collect();
     let means = Means {
         store: store.clone(),

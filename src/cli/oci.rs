@@ -136,6 +136,7 @@ fn push_to(typed: &OciPushArguments, environment: &Environment, request: &BuildR
         .collect();
     let attach: Vec<PathBuf> = typed.attach.iter().map(|path| request.current_directory.join(path)).collect();
     let connection = connection_of(&typed.connection, environment, request)?;
+    let connection = connection.to(&reference.host, &request.config.registries);
     let push = Push {
         request,
         connection: &connection,
@@ -159,6 +160,7 @@ fn pull_from(typed: &OciPullArguments, environment: &Environment, request: &Buil
     let target = request.current_directory.join(&typed.target);
     let destination = Destination::new(target, form(typed.form), typed.force);
     let connection = connection_of(&typed.connection, environment, request)?;
+    let connection = connection.to(&reference.host, &request.config.registries);
     let platform = match (&typed.platform, typed.all_platforms) {
         (_, true) => None,
         (Some(platform), _) => Some(platform.clone()),

@@ -3,8 +3,25 @@
 use std::collections::BTreeMap;
 
 use layers::{Change, Entry, Kind, Layer, Meta, Tree, TreePath};
+use providers::unpack::Aliases;
 
 use crate::error::{Error, ResultExt};
+
+/// Sees that an image to start from has the links of a merged /usr that the distribution has; `what` begins the
+/// sentence.
+///
+/// # Errors
+/// It has not; links that lead in a circle.
+pub fn check_merged(what: &str, tree: &Tree, aliases: &Aliases) -> Result<(), Error> {
+    for (alias, real) in aliases.iter() {
+        let leads = tree.get(alias).is_none() || tree.resolve(alias).to("follow links in the image")? == *real;
+        if !leads {
+            return Err(Error::build(format!("{what}: {alias} does not lead to {real}"))
+                .hint("its /usr is not merged as the distribution's is: name an image where it is"));
+        }
+    }
+    Ok(())
+}
 
 /// The directory that is there already and will do, so that the entry is not laid at all.
 ///

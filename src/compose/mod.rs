@@ -27,6 +27,7 @@ use providers::distro::Family;
 pub use deb::installed_in;
 pub use initramfs::follow;
 pub use materialise::mounted;
+pub use rpm::database_in;
 pub use step::{Work, run_step};
 pub use visit::enter;
 

@@ -18,6 +18,8 @@ record! {
         storage: Storage,
         /// What is shared with other machines.
         cache: Cache,
+        /// How single registries are reached: by `image.base.from`, `oci push` and `oci pull`, and layer caches.
+        registries: Vec<Located<Registry>>,
         /// Settings of single providers, by name.
         providers: Entries<OsName, Provider>,
     }
@@ -46,6 +48,18 @@ record! {
     Cache {
         /// Layer caches in registries, asked in this order.
         remote: Vec<Located<RemoteCache>>,
+    }
+}
+
+record! {
+    /// How a registry is reached.
+    Registry {
+        /// Its name, with the port where it is not the usual one: `registry.example:5000`.
+        host: Located<String>,
+        /// Whether it is spoken to in plain http. Default: `false`, but for one on this machine.
+        insecure: Option<bool>,
+        /// A file of certificates (PEM) of further authorities.
+        ca_file: Option<Located<String>>,
     }
 }
 

@@ -37,8 +37,21 @@ pub struct Config {
     pub image_cache: ImageCache,
     /// Layer caches in registries.
     pub remotes: Vec<RemoteCache>,
+    /// How single registries are reached.
+    pub registries: Vec<RegistryConfig>,
     /// Settings of single providers, by name.
     pub providers: BTreeMap<String, ProviderConfig>,
+}
+
+/// How a registry is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegistryConfig {
+    /// The registry.
+    pub host: registry::Host,
+    /// Whether it is spoken to in plain http.
+    pub insecure: bool,
+    /// A file of certificates of further authorities, absolute.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How downloaded packages are kept.

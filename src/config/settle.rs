@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind};
 use crate::spec::customized::{keyring, remotes, repositories};
-use crate::spec::decode::{Decode, Decoder};
+use crate::spec::decode::{Decode, Decoder, Located};
 use crate::spec::load::read_document;
 use crate::spec::problem::{Problem, Problems};
 use crate::spec::read;
 
-use super::file::{ConfigFile, LogLevel};
-use super::{Config, ImageCache, PackageCache, ProviderConfig};
+use super::file::{ConfigFile, LogLevel, Registry};
+use super::{Config, ImageCache, PackageCache, ProviderConfig, RegistryConfig};
 
 /// Default bound of the package cache in GiB (the seeds' sample).
 const PACKAGE_CACHE_GIB: u32 = 10;
@@ -79,6 +79,7 @@ pub fn load(defaults: &Defaults, overrides: &Overrides) -> Result<Config, Error>
             .push(Problem::error(&builds.span, "core.max_concurrent_builds: at least one build must be able to run"));
     }
     let remotes = remotes(&written.cache.remote, directory, &mut problems);
+    let registries = registries(&written.registries, directory, &mut problems);
     if problems.has_errors() {
         let path = path.unwrap_or_default();
         return Err(Error::problems(Kind::Configuration, &path, problems.into_vec()));
@@ -104,9 +105,28 @@ pub fn load(defaults: &Defaults, overrides: &Overrides) -> Result<Config, Error>
             max_count: images.max_count.unwrap_or(IMAGES_PER_SPEC),
         },
         remotes,
+        registries,
         providers,
         file: path,
     })
+}
+
+/// How registries are reached; each is named once.
+fn registries(written: &[Located<Registry>], directory: &Path, problems: &mut Problems) -> Vec<RegistryConfig> {
+    let mut known: Vec<RegistryConfig> = Vec::new();
+    for Registry { host, insecure, ca_file } in written.iter().map(|located| &located.value) {
+        let Ok(name) = host.value.parse::<registry::Host>() else {
+            let problem = Problem::error(&host.span, format!("{:?} is no registry", host.value));
+            problems.push(problem.hint("write its name as in an image's: registry.example, registry.example:5000"));
+            continue;
+        };
+        if known.iter().any(|other| other.host == name) {
+            problems.push(Problem::error(&host.span, format!("the registry {name} is there twice")));
+        }
+        let ca_file = ca_file.as_ref().map(|path| directory.join(&path.value));
+        known.push(RegistryConfig { host: name, insecure: insecure.unwrap_or(false), ca_file });
+    }
+    known
 }
 
 /// The first file that there is, and what it says.
@@ -187,6 +207,20 @@ mod tests {
         assert_eq!(config.package_cache, PackageCache { enabled: true, max_bytes: 11 << 30, retention_days: 31 });
         assert_eq!(config.image_cache, ImageCache { enabled: false, max_count: 6 });
         assert_eq!((config.max_concurrent_builds, config.cleanup_on_failure), (2, false));
+    }
+
+    #[test]
+    fn registries_are_named_once() {
+        let (_directory, path) =
+            written("registries:\n  - {host: a.example, ca_file: ca.pem}\n  - {host: \"b:5000\", insecure: true}\n");
+        let config = load(&defaults(vec![path.clone()]), &Overrides::default()).unwrap();
+        let [first, second] = config.registries.as_slice() else { panic!("{:?}", config.registries) };
+        assert_eq!((first.ca_file.clone(), first.insecure), (Some(path.parent().unwrap().join("ca.pem")), false));
+        assert_eq!((second.host.to_string().as_str(), second.insecure), ("b:5000", true));
+        let (_directory, path) = written("registries:\n  - {host: \"https://a\"}\n  - {host: b}\n  - {host: b}\n");
+        let error = load(&defaults(vec![path]), &Overrides::default()).unwrap_err();
+        let said: Vec<&str> = error.problem_list().iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(said, ["\"https://a\" is no registry", "the registry b is there twice"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use registry::{Cancel, Client, Host, Options, Progress, Proxies};
 
 use super::credentials::Chain;
 use super::refused;
+use crate::config::RegistryConfig;
 use crate::error::{Error, Kind, ResultExt};
 use crate::progress::{Event, Reporter, Unit};
 
@@ -29,6 +30,15 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The same, and what the configuration says of a registry.
+    pub fn to(mut self, host: &Host, configured: &[RegistryConfig]) -> Self {
+        if let Some(found) = configured.iter().find(|registry| registry.host == *host) {
+            self.insecure.extend(found.insecure.then(|| host.clone()));
+            self.authorities.extend(found.ca_file.clone());
+        }
+        self
+    }
+
     /// A client whose transfers are told as one task of this title.
     ///
     /// # Errors

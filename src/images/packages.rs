@@ -8,6 +8,7 @@ use image::volume::FileKind;
 use layers::TreePath;
 use providers::rpm::database::Database;
 use providers::rpm::file::Statement;
+use providers::rpm::installed::KEY;
 use serde::Serialize;
 
 use super::list::CHUNK;
@@ -22,9 +23,6 @@ const DATABASE_MAX: u64 = 2 << 30;
 
 /// Where rpm's database is: its own default, and that of Fedora and its relatives (`%_dbpath`).
 const DATABASES: [&str; 2] = ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite"];
-
-/// What rpm keeps of a key that it trusts: an entry of its own, which no file came of.
-const KEY: &str = "gpg-pubkey";
 
 /// A package.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]

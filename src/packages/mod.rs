@@ -133,10 +133,10 @@ impl Sources {
     /// Repositories that cannot be reached or believed; a set of packages that does not exist; an
     /// image that cannot be started from.
     pub fn choose(&self, spec: &ResolvedSpec, distro: &Distro, request: Request, cx: &Context) -> Result<Lock, Error> {
-        base::check_family(spec, distro)?;
+        let found = base::find(spec, None, cx)?;
         match self {
-            Self::Deb(ranked) => deb::choose(spec, distro, ranked, request, base::find(spec, None, cx)?, cx),
-            Self::Rpm(ranked) => rpm::choose(spec, distro, ranked, request, cx),
+            Self::Deb(ranked) => deb::choose(spec, distro, ranked, request, found, cx),
+            Self::Rpm(ranked) => rpm::choose(spec, distro, ranked, request, found, cx),
         }
     }
 }

@@ -19,6 +19,7 @@ use registry::cache::{Signer, Trust};
 use registry::{Options, Reason, Repository};
 use sandbox::Cancel;
 
+use crate::config::RegistryConfig;
 use crate::containers::connection::Connection;
 use crate::error::{Error, Kind, ResultExt};
 use crate::explain::chain;
@@ -38,6 +39,8 @@ pub struct Reach<'a> {
     pub credentials: &'a [PathBuf],
     /// Proxies of the environment.
     pub proxies: &'a Proxies,
+    /// What the configuration says of single registries.
+    pub registries: &'a [RegistryConfig],
     /// Who is told of transfers.
     pub reporter: &'a Arc<dyn Reporter>,
     /// Ends transfers early when raised.
@@ -121,7 +124,8 @@ impl Remote {
             authorities: settings.ca_file.iter().cloned().collect(),
             credentials: reach.credentials.to_vec(),
             proxies: reach.proxies.clone(),
-        };
+        }
+        .to(&settings.reference.host, reach.registries);
         let patience = Options { retries: RETRIES, patience: PATIENCE, ..Options::default() };
         let client = connection.client_with("layer cache", reach.reporter, reach.interrupted, patience)?;
         Ok(Self {

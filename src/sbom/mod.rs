@@ -1,5 +1,7 @@
 //! The SBOM: a rendering of the lock as SPDX 2.3 JSON, never a scan.
 
+use std::collections::BTreeSet;
+
 use layers::KeyBuilder;
 use providers::distro::Family;
 use providers::lock::{BasePackage, Lock, LockedPackage};
@@ -114,7 +116,12 @@ pub fn spdx(lock: &Lock, family: Family, name: &str, version: &str) -> Result<St
     let of_base = lock.base.iter().flat_map(|base| &base.packages);
     let of_base = of_base.map(|package| render_of_base(package, lock, family));
     let rendered = lock.packages.iter().map(|package| render(package, lock, family));
-    for rendered in of_base.chain(rendered) {
+    let mut known = BTreeSet::new();
+    for mut rendered in of_base.chain(rendered) {
+        // A base may have several versions of one package: kernels, say.
+        if !known.insert(rendered.id.clone()) {
+            rendered.id = format!("{}-{}", rendered.id, element_id(&rendered.version_info));
+        }
         relationships.push(Relationship {
             spdx_element_id: "SPDXRef-Image".into(),
             relationship_type: "CONTAINS",

@@ -67,8 +67,7 @@ record! {
         architecture: Option<Located<Architecture>>,
         /// An existing image to start from: `oci:PATH[:NAME]`, an OCI image layout (a directory or a tar
         /// file, relative to the spec's directory), or `docker://HOST/REPOSITORY[:TAG][@DIGEST]`. The
-        /// packages that it has stay as they are; what is missing is added. So far only for
-        /// distributions of deb packages.
+        /// packages that it has stay as they are; what is missing is added.
         from: Option<Located<String>>,
     }
 }

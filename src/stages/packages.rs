@@ -8,11 +8,12 @@ use providers::distro::Family;
 use providers::fetch::FileRequest;
 use providers::lock::{Lock, LockedPackage};
 use providers::rpm::Header;
-use providers::rpm::check::check;
+use providers::rpm::check::check_beside;
 use rayon::prelude::*;
 
 use super::PackageSet;
 use crate::base;
+use crate::compose::database_in;
 use crate::context::Context;
 use crate::error::Error;
 use crate::packages::{Sources, request, verify};
@@ -131,7 +132,12 @@ fn verify_all(set: &PackageSet, cx: &Context) -> Result<(), Error> {
         verify(package, file, set.keys.get(&package.repository), cx).map(|verified| verified.header().clone())
     });
     let headers: Vec<Header> = headers.collect::<Result<_, Error>>()?;
-    check(&headers).map_err(|error| {
+    let present = match &set.base {
+        Some(base) if !headers.is_empty() => Some(database_in(&base.found.written, &base.stack, &set.distro.rpm)?),
+        _ => None,
+    };
+    let installed: Vec<&Header> = present.iter().flat_map(|present| present.headers()).collect();
+    check_beside(&installed, &headers).map_err(|error| {
         let hint = error.hint();
         let wrapped = Error::build("failed to use the packages").caused_by(error);
         match hint {

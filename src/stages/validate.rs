@@ -2,7 +2,6 @@
 
 use providers::distro::Catalogue;
 
-use crate::base;
 use crate::context;
 use crate::error::{Error, ResultExt};
 use crate::spec::ResolvedSpec;
@@ -19,7 +18,6 @@ pub fn validate(spec: &ResolvedSpec, catalogue: &Catalogue) -> Result<(), Error>
     distro.architecture(&architecture).or_fail(crate::error::Kind::Validation, || {
         format!("Validation error: '{architecture}' is not an architecture of {}", distro.title)
     })?;
-    base::check_family(spec, distro)?;
     if spec.bootloader == Bootloader::Grub && !distro.boot.grub.contains_key(&architecture) {
         let what = format!("the boot loader 'grub' is not supported yet on {} for {architecture}", distro.title);
         return Err(Error::validation(format!("Validation error: {what}")).hint("use systemd-boot"));

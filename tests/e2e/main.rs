@@ -29,6 +29,7 @@ mod reasons;
 mod registry;
 mod remote;
 mod rpm;
+mod rpm_base;
 mod rpm_cuts;
 mod rpm_distribution;
 mod rpm_fidelity;

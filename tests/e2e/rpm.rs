@@ -135,7 +135,7 @@ fn an_azure_linux_starts_behind_shim_and_grub() {
 }
 
 /// The image starts, answers, and its own package managers are content with it.
-fn boots(image: &Path, key: &Path) {
+pub fn boots(image: &Path, key: &Path) {
     let work = image.parent().unwrap().parent().unwrap();
     let root_key = work.join("root-key");
     fs::copy(key, &root_key).unwrap();

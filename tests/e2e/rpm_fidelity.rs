@@ -3,7 +3,7 @@
 //! content, every row of the database, every file of the initial ramdisk. rpm installs them in as many
 //! transactions as we do; dnf in one.
 
-mod changes;
+pub mod changes;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,7 +79,7 @@ fn place(name: &str) -> PathBuf {
 }
 
 /// A referee's system, as one of the two sides. Nothing is mounted in it any more.
-fn side_of(root: &Path) -> Side {
+pub fn side_of(root: &Path) -> Side {
     let tar = root.with_extension("tar");
     let words = ["--xattrs", "--xattrs-include=*", "--numeric-owner", "--format=pax", "--sort=name"];
     must(Command::new("tar").args(words).arg("-C").arg(root).arg("-cf").arg(&tar).arg("."));
@@ -118,7 +118,7 @@ fn by_dnf(distribution: &Distribution, lock: &Lock) -> Side {
 
 /// Everything that nobody knows of. Directories' times are not compared: with rpm they are those of
 /// the last file that was laid there, or its scriptlets'.
-fn unexplained(ours: &Side, theirs: &Side, begun: Time, lock: &Lock) -> Vec<Difference> {
+pub fn unexplained(ours: &Side, theirs: &Side, begun: Time, lock: &Lock) -> Vec<Difference> {
     let catalogue = Catalogue::embedded().unwrap();
     let volatile = &catalogue.find("azurelinux", "3.0").unwrap().volatile;
     let differences = compare(ours, theirs);

@@ -5,6 +5,8 @@
 //! headers are signed. This holds the one against the other: whatever metadata claims, what gets
 //! installed is a set in which every signed requirement is met.
 
+mod beside;
+
 use std::collections::{HashMap, HashSet};
 
 use super::file::{Statement, relations};
@@ -112,9 +114,23 @@ fn shown(other: Option<&str>) -> String {
 /// # Errors
 /// The first relation that does not hold.
 pub fn check(headers: &[Header]) -> Result<(), Error> {
-    let members: Vec<Member> = headers.iter().map(Member::read).collect::<Result<_, _>>()?;
-    let set = Set::of(headers, &members);
-    for (at, member) in members.iter().enumerate() {
+    check_beside(&[], headers)
+}
+
+/// As [`check`], beside packages that are installed already: these answer for what new ones need, and
+/// what they say of each other was settled, well or badly, when they were installed.
+///
+/// # Errors
+/// The first relation that does not hold.
+pub fn check_beside(installed: &[&Header], new: &[Header]) -> Result<(), Error> {
+    let headers: Vec<&Header> = installed.iter().copied().chain(new).collect();
+    let mut members: Vec<Member> = installed.iter().map(|header| Member::read_installed(header)).collect();
+    for header in new {
+        members.push(Member::read(header)?);
+    }
+    let set = Set::of(&headers, &members);
+    beside::check(installed.len(), &members, &set, &headers)?;
+    for (at, member) in members.iter().enumerate().skip(installed.len()) {
         let package = || member.said.nevra();
         for feature in &member.features {
             if !is_known(feature) {
@@ -180,6 +196,25 @@ impl Member {
         })
     }
 
+    /// A package that is installed: an expression in it that cannot be read, and a feature that is not
+    /// known, were settled by an rpm that knew them.
+    fn read_installed(header: &Header) -> Self {
+        let said = Statement::read(header);
+        let expression = |relation: &Relation| match relation {
+            Relation::Simple(dependency) => Some((relation.clone(), Rich::Simple(dependency.clone()))),
+            Relation::Rich(text) => Some((relation.clone(), Rich::parse(text).ok()?)),
+        };
+        let requires = said.requires.iter().map(|needed| &needed.relation);
+        // Of what it needs only what depends on new packages is looked at.
+        let rich = requires.filter(|relation| matches!(relation, Relation::Rich(_)));
+        Self {
+            features: Vec::new(),
+            requires: rich.filter_map(expression).collect(),
+            conflicts: said.conflicts.iter().filter_map(expression).collect(),
+            said,
+        }
+    }
+
     /// Every dependency that is looked up.
     fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
         self.requires.iter().chain(&self.conflicts).flat_map(|(_, expression)| expression.dependencies())
@@ -195,7 +230,7 @@ struct Set<'a> {
 }
 
 impl<'a> Set<'a> {
-    fn of(headers: &[Header], members: &'a [Member]) -> Self {
+    fn of(headers: &[&Header], members: &'a [Member]) -> Self {
         let mut set = Self { named: HashMap::new(), provided: HashMap::new(), owners: HashMap::new() };
         let mut names: HashSet<&[u8]> = HashSet::new();
         for (at, member) in members.iter().enumerate() {

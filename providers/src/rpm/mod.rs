@@ -7,6 +7,7 @@ pub mod database;
 pub mod dependency;
 pub mod file;
 pub mod header;
+pub mod installed;
 pub mod metadata;
 pub mod order;
 pub mod package;

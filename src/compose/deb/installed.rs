@@ -7,6 +7,7 @@ use providers::deb::Aliases;
 use providers::deb::dpkg::{Installed, InstalledPackage};
 
 use super::registry::DATABASE_MAX;
+use crate::compose::landing::check_merged;
 use crate::configure::read_bytes;
 use crate::error::{Error, ResultExt};
 
@@ -59,13 +60,7 @@ pub fn present(written: &str, stack: &Stack, aliases: &Aliases) -> Result<Vec<Pr
         return Err(Error::build(format!("{what}: it has no dpkg (/{DPKG}) to configure packages with"))
             .hint("name an image that has one"));
     }
-    for (alias, real) in aliases.iter() {
-        let leads = tree.get(alias).is_none() || tree.resolve(alias).to("follow links in the image")? == *real;
-        if !leads {
-            return Err(Error::build(format!("{what}: {alias} does not lead to {real}"))
-                .hint("its /usr is not merged as the distribution's is: name an image where it is"));
-        }
-    }
+    check_merged(&what, tree, aliases)?;
     let lists = lists(stack)?;
     let (mut found, mut bytes) = (Vec::new(), 0usize);
     for package in installed_in(written, stack)?.packages {

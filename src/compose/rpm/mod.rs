@@ -14,6 +14,7 @@
 mod fate;
 mod note;
 mod place;
+mod present;
 mod registry;
 mod segment;
 mod transaction;
@@ -26,6 +27,7 @@ use providers::lock::{Group, LockedPackage};
 use providers::rpm::scripts::Scripts;
 use providers::unpack::Aliases;
 
+pub use present::database_in;
 use transaction::System;
 use unpack::{Unpacked, unpack_one};
 
@@ -45,9 +47,20 @@ pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
     let unpack = |package: &LockedPackage, file: &Path| {
         unpack_one(package, file, set.keys.get(&package.repository), &aliases, cx)
     };
-    let mut stack = Stack::default();
+    let mut stack = set.base.as_ref().map(|base| base.stack.clone()).unwrap_or_default();
+    if let Some(base) = &set.base {
+        base.tell(cx)?;
+    }
+    let present = match &set.base {
+        // Nothing is put on it, so nothing is asked of it.
+        Some(base) if !set.lock.packages.is_empty() => {
+            Some(database_in(&base.found.written, &base.stack, &distro.rpm)?)
+        }
+        _ => None,
+    };
+    let there = present.as_ref().map(|present| present.members(&stack, &aliases)).transpose()?.unwrap_or_default();
     unpack_ahead(set, &Group::ALL, cx, unpack, |unpacked| {
-        let mut system = System::new(set, cx);
+        let mut system = System::on(set, cx, &there);
         // No package is essential to rpm. Where a lock says so, it comes with the base.
         let mut base = unpacked.next()?;
         base.extend(unpacked.next()?);
@@ -65,7 +78,10 @@ pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
             cut_point(cx, "default", &defaults);
             system.install("other", &rest, stack)?;
             cut_point(cx, "other", &rest);
-            registry::database(cx, &[&base, &kernel, &defaults, &rest], &distro.rpm, stack)
+            if set.base.is_some() && present.is_none() {
+                return Ok(());
+            }
+            registry::database(cx, present.as_ref(), &[&base, &kernel, &defaults, &rest], &distro.rpm, stack)
         })
     })?;
     Ok(stack)

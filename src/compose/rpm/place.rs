@@ -13,6 +13,7 @@ use providers::rpm::payload::{FileType, PackagedFile};
 use providers::unpack::Owner;
 
 use super::fate::{Fate, fate};
+use super::present::Member;
 use super::unpack::Unpacked;
 use crate::compose::landing::{existing, follow_hard_links};
 use crate::configure::Accounts;
@@ -47,7 +48,8 @@ pub struct Plan {
 /// Which package has which file, of those that are installed.
 #[derive(Default)]
 pub struct Members<'p> {
-    packages: Vec<&'p Unpacked>,
+    /// Each one's name and files.
+    packages: Vec<(&'p str, &'p [PackagedFile])>,
     /// How many of them were there when the transaction began, and the image then.
     before: usize,
     begun: Tree,
@@ -57,6 +59,18 @@ pub struct Members<'p> {
 }
 
 impl<'p> Members<'p> {
+    /// Those of an image to start from.
+    pub fn of(there: &'p [Member]) -> Self {
+        let mut members = Self::default();
+        for member in there {
+            let place = members.packages.len();
+            members.packages.push((member.name(), &member.files));
+            let files = member.files.iter().enumerate();
+            members.files.extend(files.map(|(number, file)| (file.place.clone(), (place, number, false))));
+        }
+        members
+    }
+
     /// A transaction begins.
     pub fn begin(&mut self, tree: &Tree) {
         self.before = self.packages.len();
@@ -66,7 +80,7 @@ impl<'p> Members<'p> {
     /// Takes a package in, which was laid so.
     pub fn enter(&mut self, package: &'p Unpacked, plan: &Plan) {
         let place = self.packages.len();
-        self.packages.push(package);
+        self.packages.push((&package.package.name, &package.files));
         for (number, file) in package.files.iter().enumerate() {
             let path = plan.places.get(&file.place).unwrap_or(&file.place);
             let is_laid = plan.meaning.changes.contains_key(path) && !file.flags.is_ghost();
@@ -77,10 +91,10 @@ impl<'p> Members<'p> {
     /// The package that has a path already.
     fn owner(&self, path: &TreePath) -> Option<Owning<'_>> {
         let (place, number, is_laid) = self.files.get(path)?;
-        let package = self.packages.get(*place)?;
+        let (name, files) = self.packages.get(*place)?;
         let was_there = *place < self.before;
-        let file = package.files.get(*number)?;
-        Some(Owning { name: &package.package.name, file, was_there, is_laid: *is_laid && !was_there })
+        let file = files.get(*number)?;
+        Some(Owning { name, file, was_there, is_laid: *is_laid && !was_there })
     }
 
     /// What becomes of a file, by what was there when the transaction began.

@@ -1,21 +1,29 @@
 //! What the package manager knows: rpm's database of the image's packages.
 
-use layers::Stack;
+use layers::{Meta, Stack};
 use providers::distro::RpmFacts;
 use providers::rpm::database::{Database, Installed};
 
+use super::present::Present;
 use super::unpack::Unpacked;
 use crate::context::Context;
 use crate::draft::lay;
 use crate::error::{Error, Kind, ResultExt};
 
-/// Lays the database of packages, transaction by transaction, in the order of their installation.
+/// Lays the database of packages, transaction by transaction, in the order of their installation, after those that
+/// an image to start from has.
 ///
 /// # Errors
 /// A package that rpm would refuse; I/O errors.
-pub fn database(cx: &Context, transactions: &[&[Unpacked]], facts: &RpmFacts, stack: &mut Stack) -> Result<(), Error> {
+pub fn database(
+    cx: &Context,
+    present: Option<&Present>,
+    transactions: &[&[Unpacked]],
+    facts: &RpmFacts,
+    stack: &mut Stack,
+) -> Result<(), Error> {
     let what = "write rpm's database";
-    let mut database = Database::new();
+    let mut database = present.map_or_else(Database::new, |present| present.database.clone());
     let epoch = u32::try_from(cx.epoch()).to("write the time of installation into rpm's database")?;
     for packages in transactions {
         let mut time = epoch;
@@ -31,6 +39,16 @@ pub fn database(cx: &Context, transactions: &[&[Unpacked]], facts: &RpmFacts, st
     let path = hold.path().join("rpmdb.sqlite");
     database.write(&path).to(what)?;
     let bytes = std::fs::read(&path).map_err(|source| Error::io(Kind::Build, "read", &path, source))?;
-    let place = format!("{}/rpmdb.sqlite", facts.database);
-    lay(cx, stack, what, |_, draft| draft.file(&place, bytes, draft.root_owned(0o644)))
+    let Some(present) = present else {
+        let place = format!("{}/rpmdb.sqlite", facts.database);
+        return lay(cx, stack, what, |_, draft| draft.file(&place, bytes, draft.root_owned(0o644)));
+    };
+    lay(cx, stack, what, |stack, draft| {
+        // rpm writes into the file that is there.
+        let meta = stack.tree().get(&present.place).map_or_else(|| draft.root_owned(0o644), |entry| entry.meta.clone());
+        let mtime = draft.root_owned(0o644).mtime;
+        draft.file_at(&present.place, bytes, Meta { mtime, ..meta })?;
+        // What a database left that was not closed is in the new one.
+        present.beside.iter().try_for_each(|path| draft.remove(path))
+    })
 }

@@ -5,6 +5,7 @@ use providers::distro::{RpmFacts, VolatilePath};
 use providers::rpm::transaction::{Action, Package, Rules, coalesce_ldconfig, order};
 
 use super::place::{Members, Plan, knows_owners, plan};
+use super::present::Member;
 use super::segment::Segment;
 use super::unpack::Unpacked;
 use crate::compose::scaffold::scaffold;
@@ -44,9 +45,10 @@ pub struct System<'a, 'p> {
 }
 
 impl<'a, 'p> System<'a, 'p> {
-    /// An empty one.
-    pub fn new(set: &'a PackageSet, cx: &'a Context) -> Self {
-        Self { set, cx, installed: Vec::new(), members: Members::default(), title: String::new() }
+    /// One that has these packages; none at first, or those of the image that it starts from.
+    pub fn on(set: &'a PackageSet, cx: &'a Context, there: &'p [Member]) -> Self {
+        let installed = there.iter().map(|member| member.package.clone()).collect();
+        Self { set, cx, installed, members: Members::of(there), title: String::new() }
     }
 
     /// Installs packages in one transaction, in their order, as rpm would beside what is installed;

@@ -2,6 +2,7 @@
 
 mod groups;
 mod repositories;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,11 +21,13 @@ use providers::{Architecture, RepositoryId};
 
 use groups::{default_group, items};
 pub use repositories::repositories;
+use start::Start;
 
 use super::ranked::Ranked;
 use super::request::{Asker, names};
-use super::unsolvable::unsolvable;
+use super::unsolvable::{unsolvable, unsolvable_on_base};
 use super::{kernel, memory};
+use crate::base::Found;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
 use crate::spec::ResolvedSpec;
@@ -41,16 +44,18 @@ pub struct RpmRepository {
     pub exclude: Vec<String>,
 }
 
-/// Chooses the packages from the repositories of today, or recalls the choice where neither they nor
+/// Chooses the packages from the repositories of today, beside those of an image to start from, or recalls the choice where neither they nor
 /// the request have changed.
 ///
 /// # Errors
-/// Repositories that cannot be reached or believed; a set of packages that does not exist.
+/// Repositories that cannot be reached or believed; a set of packages that does not exist; an image that cannot be
+/// started from.
 pub fn choose(
     spec: &ResolvedSpec,
     distro: &Distro,
     ranked: &[Ranked<RpmRepository>],
     request: lock::Request,
+    base: Option<Found>,
     cx: &Context,
 ) -> Result<Lock, Error> {
     let architecture = cx.architecture(spec)?;
@@ -59,11 +64,13 @@ pub fn choose(
     let opening = open_all(&all, &cx.fetcher, &cache, UnixTime(cx.now)).map_err(updated)?;
     let releases: Vec<String> =
         opening.repomds().map(|repomd| format!("{} {}", repomd.repository, repomd.sha256)).collect();
-    let key = memory::key(spec, distro, &architecture, &request, None, releases.into_iter());
+    let manifest = base.as_ref().map(Found::manifest).transpose()?;
+    let key = memory::key(spec, distro, &architecture, &request, manifest.as_ref(), releases.into_iter());
     memory::recalled(cx, spec, &key, || {
         let update = opening.read(&cx.fetcher, &cache).map_err(updated)?;
         cx.check()?;
-        let choice = Choice { spec, distro, ranked, architecture: &architecture, request: &request, cx };
+        let base = base.map(|found| Start::read(found, distro, cx)).transpose()?;
+        let choice = Choice { spec, distro, ranked, architecture: &architecture, request: &request, base, cx };
         choice.lock(update, &cache)
     })
 }
@@ -91,13 +98,16 @@ struct Choice<'a> {
     ranked: &'a [Ranked<RpmRepository>],
     architecture: &'a Architecture,
     request: &'a lock::Request,
+    base: Option<Start>,
     cx: &'a Context,
 }
 
 impl Choice<'_> {
     fn lock(&self, mut update: Update, cache: &CacheDir) -> Result<Lock, Error> {
-        let UnixTime(epoch) =
+        let UnixTime(released) =
             update.epoch().ok_or_else(|| Error::build("failed to find a repository to take packages from"))?;
+        // Files of the image to start from would otherwise be younger than the lock.
+        let epoch = released.max(self.base.as_ref().and_then(|base| base.created).unwrap_or(released));
         let defaults = self.distro.default_packages(self.spec.variant.into());
         let groups = match self.request.install.iter().chain(&defaults).any(|name| name.starts_with('@')) {
             true => update.groups(&self.cx.fetcher, cache).map_err(updated)?,
@@ -124,7 +134,10 @@ impl Choice<'_> {
             }
             rounds += 1;
         };
-        let solution = solve(&universe, &asked.request).map_err(|error| unsolvable(&error))?;
+        let solution = solve(&universe, &asked.request).map_err(|error| match &self.base {
+            Some(_) => unsolvable_on_base(&error),
+            None => unsolvable(&error),
+        })?;
         let packages = self.packages(&universe, &asked, &solution.packages)?;
         let repositories = update.repositories.iter().map(|metadata| LockedRepository {
             id: metadata.repomd.repository.clone(),
@@ -142,8 +155,7 @@ impl Choice<'_> {
             os_version: self.distro.version.clone(),
             architecture: self.architecture.clone(),
             epoch,
-            // Refused when the spec is validated.
-            base: None,
+            base: self.base.as_ref().map(Start::locked),
             request: self.request.clone(),
             repositories,
             packages,
@@ -163,7 +175,8 @@ impl Choice<'_> {
             source.excluded = entry.map(|entry| entry.repository.exclude.clone()).unwrap_or_default();
             source
         });
-        Universe::new(sources.collect(), self.architecture.as_str())
+        let installed = self.base.iter().map(|base| Source::installed(base.packages.clone()));
+        Universe::new(installed.chain(sources).collect(), self.architecture.as_str())
     }
 
     fn asked(&self, universe: &Universe, groups: &providers::rpm::metadata::Groups) -> Result<Asked, Error> {
@@ -177,7 +190,11 @@ impl Choice<'_> {
         let mut install: Vec<(Wish, Group)> = Vec::new();
         // Packages that groups bring along with another: the package, the other, who asks.
         let mut conditional = Vec::new();
-        for (name, asker) in names(self.spec, self.distro, self.architecture, request, kernel, exists) {
+        // On an image that nothing has to start, there is what it has, and what the spec names.
+        let is_complete = self.base.is_some() && request.kernel.is_none();
+        let mut named = names(self.spec, self.distro, self.architecture, request, kernel, exists);
+        named.retain(|(_, asker)| !is_complete || *asker == Asker::Spec);
+        for (name, asker) in named {
             // What a kernel brings along besides is there where it is.
             let (origin, cut) = match asker {
                 Asker::Spec => (Origin::Requested, Group::Rest),

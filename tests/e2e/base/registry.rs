@@ -108,3 +108,42 @@ fn a_base_that_a_registry_does_not_have_is_an_error() {
     build("base").with(4, &["failed to use the base image", &layer]);
     case.nothing_is_there();
 }
+
+/// A registry with a certificate of its own authority, as the configuration says, for whoever speaks to it.
+#[test]
+fn the_configuration_says_how_a_registry_is_reached() {
+    if !have(&["docker-registry", "openssl", "htpasswd", "umoci"]) {
+        return;
+    }
+    let Some(mut case) = Case::new("base-tls") else { return };
+    let registry = Registry::start(Setup { login: Some(("me", "geheim")), tls: true });
+    case.write("auth.json", &format!("{{\"auths\": {{\"{}\": {{\"auth\": \"bWU6Z2VoZWlt\"}}}}}}", registry.host()));
+    let auth = case.directory.join("auth.json").display().to_string();
+    case.variables.push(("REGISTRY_AUTH_FILE".into(), auth));
+    case.write("ca.pem", &fs::read_to_string(registry.authority()).unwrap());
+    make_base(&case, &["tiny-hello"]);
+    let reference = format!("docker://{}/team/base:1.0", registry.host());
+    spec(&case, "small.yml", &format!(", from: \"{reference}\""), &["tiny-hallo"], "");
+    let configure = |text: &str| {
+        case.reconfigure();
+        let path = case.directory.join("config/image-composer/config.yaml");
+        let before = fs::read_to_string(&path).unwrap();
+        case.write("config/image-composer/config.yaml", &format!("{before}registries:\n  - {text}\n"));
+    };
+    // Nobody vouches for it; then somebody for another one; then its own authority.
+    case.build(&[]).with(4, &["failed to use the base image"]);
+    configure("{host: registry.example, ca_file: ../../ca.pem}");
+    case.build(&[]).with(4, &["failed to use the base image"]);
+    case.run(&["oci", "push", "base", &reference]).with(1, &[]);
+    configure(&format!("{{host: \"{}\", ca_file: ../../ca.pem}}", registry.host()));
+    case.run(&["oci", "push", "base", &reference]).with(0, &["pushed"]);
+    case.build(&["--skip-stage", "configuration"]).with(0, &["take the base image"]);
+    case.run(&["oci", "pull", &reference, "pulled"]).with(0, &["pulled"]);
+    // Files that are not there, and hosts that are none.
+    configure(&format!("{{host: \"{}\", ca_file: nowhere.pem}}", registry.host()));
+    case.build(&["--no-image-cache", "--force"]).with(4, &["nowhere.pem"]);
+    configure("{host: \"https://registry.example\"}");
+    case.build(&[]).with(5, &["is no registry", "registry.example:5000"]);
+    configure("{host: registry.example, insecur: true}");
+    case.build(&[]).with(5, &["did you mean 'insecure'?"]);
+}

@@ -47,14 +47,30 @@ pub(super) fn account(universe: &Universe, rules: &Rules, core: &Core) -> String
 /// What a package says that a clause came from.
 fn sentence(universe: &Universe, id: PackageId, rest: &[Literal]) -> String {
     let name = universe.name(id);
-    let is_it = |clause: &[Literal]| clause.iter().filter(|&&literal| literal != Literal::absent(id)).eq(rest);
+    let is_open = |literal: &&Literal| **literal != Literal::absent(id) && !universe.is_installed(literal.package);
+    let is_it = |clause: &[Literal]| clause.iter().filter(is_open).eq(rest);
     for (relation, clauses) in needs(universe, id) {
         if clauses.iter().any(|clause| is_it(clause)) {
             return format!("{name} needs {relation}");
         }
     }
-    match exclusions(universe, id).find(|(_, clause)| is_it(clause)) {
-        Some((relation, _)) => format!("{name} excludes {relation}"),
-        None => format!("{name} cannot be there"),
+    if let Some((relation, _)) = exclusions(universe, id).find(|(_, clause)| is_it(clause)) {
+        return format!("{name} excludes {relation}");
     }
+    // It is what an installed package says of new ones.
+    let is_whole = |clause: &[Literal]| {
+        let open = clause.iter().filter(|literal| !universe.is_installed(literal.package));
+        open.eq([Literal::absent(id)].iter().chain(rest))
+    };
+    for other in universe.installed() {
+        let shown = || format!("{} {}", universe.name(other), universe.shown_version(other));
+        if let Some((relation, _)) = exclusions(universe, other).find(|(_, clause)| is_whole(clause)) {
+            return format!("{} excludes {relation}", shown());
+        }
+        let says = |(_, clauses): &(String, Vec<Vec<Literal>>)| clauses.iter().any(|clause| is_whole(clause));
+        if let Some((relation, _)) = needs(universe, other).into_iter().find(says) {
+            return format!("{} needs {relation}", shown());
+        }
+    }
+    format!("{name} cannot be there")
 }

@@ -107,6 +107,8 @@ fn add_recommended(search: &mut Search<'_>) -> Result<bool, Stop> {
     for &id in reached {
         match search.decided(id) {
             Some(false) => {}
+            // What was there before asks for nothing any more.
+            Some(true) if universe.is_installed(id) => {}
             Some(true) => {
                 for relation in &universe.package(id).recommends {
                     for found in recommended(search, universe.term(relation), None) {
@@ -158,6 +160,9 @@ fn add_recommended(search: &mut Search<'_>) -> Result<bool, Stop> {
     }
     for at in 0..decided {
         let Some(literal) = search.trail().get(at).copied().filter(|literal| literal.wanted) else { continue };
+        if universe.is_installed(literal.package) {
+            continue;
+        }
         for relation in &universe.package(literal.package).recommends {
             let mut candidates = recommended(search, universe.term(relation), Some(&best));
             if candidates.is_empty() {

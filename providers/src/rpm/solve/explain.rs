@@ -71,6 +71,7 @@ impl<'u> Forced<'u> {
         };
         forced.find_dead(goal);
         let mut queue: VecDeque<(PackageId, Option<PackageId>)> = VecDeque::new();
+        queue.extend(universe.installed().map(|id| (id, None)));
         for wish in &goal.wishes {
             let usable: Vec<PackageId> = wish.candidates.iter().copied().filter(|&id| forced.is_usable(id)).collect();
             match usable[..] {
@@ -100,6 +101,9 @@ impl<'u> Forced<'u> {
     }
 
     fn is_usable(&self, id: PackageId) -> bool {
+        if self.universe.is_installed(id) {
+            return true;
+        }
         let pin = self.pinned.get(&self.universe.name_of(id));
         !self.dead.contains(&id) && !self.forbidden.contains(&id) && pin.is_none_or(|&pin| pin == id)
     }
@@ -112,7 +116,9 @@ impl<'u> Forced<'u> {
                 continue;
             }
             let mut found = Vec::new();
-            for (text, clauses) in needs(self.universe, id) {
+            // What is installed needs nothing any more.
+            let needs = if self.universe.is_installed(id) { Vec::new() } else { needs(self.universe, id) };
+            for (text, clauses) in needs {
                 for clause in clauses {
                     // What holds only under a condition is left to the solver's account.
                     let is_plain = clause.iter().all(|literal| literal.wanted);
@@ -139,10 +145,14 @@ impl<'u> Forced<'u> {
     }
 
     fn chain(&self, id: PackageId) -> Vec<String> {
-        let mut chain = vec![self.universe.name(id).to_owned()];
+        let name = |id: PackageId| match self.universe.is_installed(id) {
+            true => format!("{} {}", self.universe.name(id), self.universe.shown_version(id)),
+            false => self.universe.name(id).to_owned(),
+        };
+        let mut chain = vec![name(id)];
         let mut at = id;
         while let Some(&Some(parent)) = self.parents.get(&at) {
-            chain.push(self.universe.name(parent).to_owned());
+            chain.push(name(parent));
             at = parent;
         }
         chain.reverse();
@@ -195,6 +205,15 @@ impl<'u> Forced<'u> {
                         available.push(line);
                     }
                 }
+                // What has it would have to replace what is installed.
+                for package in self.universe.passed_over(dependency) {
+                    let installed = self.universe.candidate(&package.name);
+                    let installed = installed.map(|id| self.universe.shown_version(id)).unwrap_or_default();
+                    let line = format!("{} {} in place of {installed}", package.name, package.evr);
+                    if named.is_empty() && !available.contains(&line) {
+                        available.push(line);
+                    }
+                }
             }
         }
         Problem::Missing { chain, relation: need.text.clone(), available }
@@ -205,7 +224,8 @@ impl<'u> Forced<'u> {
         for &id in &self.order {
             for (relation, clause) in exclusions(self.universe, id) {
                 let [other] = clause[..] else { continue };
-                if !other.wanted && self.parents.contains_key(&other.package) {
+                let is_settled = self.universe.is_installed(id) && self.universe.is_installed(other.package);
+                if !other.wanted && !is_settled && self.parents.contains_key(&other.package) {
                     return Some(Problem::Conflict {
                         chain: self.chain(id),
                         other: self.chain(other.package),
@@ -217,6 +237,9 @@ impl<'u> Forced<'u> {
         // Two versions of one package.
         let mut names: BTreeMap<NameId, PackageId> = BTreeMap::new();
         for &id in &self.order {
+            if self.universe.is_installed(id) {
+                continue;
+            }
             if let Some(&other) = names.get(&self.universe.name_of(id)) {
                 let relation = format!("every other version of {}", self.universe.name(id));
                 return Some(Problem::Conflict { chain: self.chain(id), other: self.chain(other), relation });

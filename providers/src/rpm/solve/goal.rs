@@ -85,6 +85,10 @@ pub(super) fn settle(universe: &Universe, request: &Request) -> Result<Goal, Uns
             Err(problem) => problems.push(problem),
         }
     }
+    for &id in forbidden.iter().filter(|&&id| universe.is_installed(id)) {
+        let (name, version) = (universe.name(id).to_owned(), universe.evr(id).to_string());
+        problems.push(Problem::InBase { name, version });
+    }
     match problems.is_empty() {
         true => Ok(Goal { wishes, forbidden: forbidden.into_iter().collect() }),
         false => Err(Unsolvable { problems }),
@@ -180,7 +184,7 @@ fn find_version(universe: &Universe, text: &str, name: &str, version: &str) -> R
 pub(super) fn versions(universe: &Universe, packages: &[PackageId]) -> Vec<String> {
     let mut packages = packages.to_vec();
     packages.sort_by(|&a, &b| universe.evr(b).compare(universe.evr(a)));
-    let mut versions: Vec<String> = packages.into_iter().map(|id| universe.evr(id).to_string()).collect();
+    let mut versions: Vec<String> = packages.into_iter().map(|id| universe.shown_version(id)).collect();
     versions.dedup();
     versions
 }

@@ -37,7 +37,7 @@ pub fn wanted_paths(universe: &Universe, request: &Request) -> BTreeSet<Box<str>
     }
     let mut reached: BTreeSet<PackageId> = BTreeSet::new();
     while let Some(id) = stack.pop() {
-        if !reached.insert(id) {
+        if !reached.insert(id) || universe.is_installed(id) {
             continue;
         }
         let package = universe.package(id);
@@ -49,11 +49,15 @@ pub fn wanted_paths(universe: &Universe, request: &Request) -> BTreeSet<Box<str>
             .chain(package.conflicts.iter().map(|relation| (relation, false)))
         {
             each(relation, &mut |dependency| {
+                let answers = universe.satisfiers(dependency);
+                if leads_on && answers.iter().any(|&id| universe.is_installed(id)) {
+                    return;
+                }
                 if dependency.name.starts_with('/') && !is_primary(&dependency.name) {
                     wanted.insert(dependency.name.clone());
                 }
                 if leads_on {
-                    stack.extend(universe.satisfiers(dependency));
+                    stack.extend(answers);
                 }
             });
         }

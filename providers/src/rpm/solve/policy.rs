@@ -200,11 +200,16 @@ fn is_wanted_if(search: &Search<'_>, clauses: &[Vec<Literal>], id: PackageId) ->
     })
 }
 
-/// Whether a package supplements something chosen.
+/// Whether a package supplements something chosen: what it would supplement without that, too, was
+/// there when somebody did without it (libsolv, `solver_is_supplementing_alreadyinstalled`).
 pub(super) fn supplements(search: &Search<'_>, id: PackageId) -> bool {
     let universe = search.universe;
-    let mut relations = universe.package(id).supplements.iter();
-    relations.any(|relation| holds(universe, universe.term(relation), &|other| search.has(other)))
+    let mut relations = universe.package(id).supplements.iter().map(|relation| universe.term(relation));
+    let is_beside = universe.installed().next().is_some();
+    relations.any(|term| {
+        let before = || holds(universe, term, &|other| universe.is_installed(other));
+        holds(universe, term, &|other| search.has(other)) && !(is_beside && before())
+    })
 }
 
 fn put_last(candidates: &mut [PackageId], is_bad: impl Fn(PackageId) -> bool) {

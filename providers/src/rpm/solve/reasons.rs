@@ -14,7 +14,8 @@ pub(super) fn assemble(universe: &Universe, goal: &Goal, chosen: &[PackageId], r
     let there: BTreeSet<PackageId> = chosen.iter().copied().collect();
     let mut why: BTreeMap<PackageId, Why> = BTreeMap::new();
     let mut queue: VecDeque<PackageId> = VecDeque::new();
-    for wish in &goal.wishes {
+    let is_open = |id: &PackageId| !universe.is_installed(*id);
+    for wish in goal.wishes.iter().filter(|wish| wish.candidates.iter().all(is_open)) {
         for &id in wish.candidates.iter().filter(|id| there.contains(id)) {
             match why.get(&id) {
                 Some(Why::Requested) => {}
@@ -27,8 +28,10 @@ pub(super) fn assemble(universe: &Universe, goal: &Goal, chosen: &[PackageId], r
     }
     let wished: BTreeSet<PackageId> = queue.iter().copied().collect();
     let mut reached: Vec<PackageId> = Vec::new();
-    for weakly in [false, true] {
+    // What is installed is the last to be asked: what it needs beside new packages.
+    for (weakly, beside) in [(false, false), (true, false), (true, true)] {
         queue.extend(reached.iter().copied());
+        queue.extend(universe.installed().filter(|_| beside));
         let mut walked = BTreeSet::new();
         loop {
             while let Some(id) = queue.pop_front() {
@@ -59,7 +62,8 @@ pub(super) fn assemble(universe: &Universe, goal: &Goal, chosen: &[PackageId], r
             for &id in there.iter().filter(|id| !why.contains_key(id)) {
                 let mut relations = universe.package(id).supplements.iter();
                 let beside = relations.find_map(|relation| {
-                    answers(universe, relation).into_iter().find(|other| walked.contains(other) && *other != id)
+                    let is_there = |other: &PackageId| walked.contains(other) || universe.is_installed(*other);
+                    answers(universe, relation).into_iter().find(|other| is_there(other) && *other != id)
                 });
                 if let Some(beside) = beside {
                     queue.push_back(id);

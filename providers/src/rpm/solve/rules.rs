@@ -34,18 +34,23 @@ impl Rules {
             wishes: goal
                 .wishes
                 .iter()
+                .filter(|wish| !wish.candidates.iter().any(|&id| universe.is_installed(id)))
                 .map(|wish| wish.candidates.iter().copied().map(Literal::there).collect())
                 .collect(),
             forbidden: goal.forbidden.clone(),
             reached: BTreeSet::new(),
         };
         let mut literals = 0usize;
-        let mut stack: Vec<PackageId> = goal.wishes.iter().flat_map(|wish| wish.candidates.iter().copied()).collect();
+        let mut stack: Vec<PackageId> = rules.wishes.iter().flatten().map(|literal| literal.package).collect();
+        for id in universe.installed() {
+            rules.add_installed(universe, id, &mut stack);
+        }
+        literals = rules.packages.iter().fold(literals, |sum, clause| sum.saturating_add(clause.len()));
         if recommends {
             stack.extend(universe.ids().filter(|&id| !universe.package(id).supplements.is_empty()));
         }
         while let Some(id) = stack.pop() {
-            if !rules.reached.insert(id) {
+            if !rules.reached.insert(id) || universe.is_installed(id) {
                 continue;
             }
             let known = rules.packages.len();
@@ -66,14 +71,12 @@ impl Rules {
         let package = universe.package(id);
         for requirement in &package.requires {
             for clause in clauses(universe, universe.term(&requirement.relation), true) {
-                stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
-                self.push(id, clause);
+                self.push(universe, id, clause, stack);
             }
         }
         for (_, clause) in exclusions(universe, id) {
             // `unless` asks for something, too.
-            stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
-            self.push(id, clause);
+            self.push(universe, id, clause, stack);
         }
         if recommends {
             for relation in &package.recommends {
@@ -84,14 +87,42 @@ impl Rules {
         }
     }
 
-    fn push(&mut self, id: PackageId, mut clause: Vec<Literal>) {
+    fn push(&mut self, universe: &Universe, id: PackageId, clause: Vec<Literal>, stack: &mut Vec<PackageId>) {
         if clause.contains(&Literal::there(id)) {
             return;
         }
+        let Some(mut clause) = left_open(universe, clause) else { return };
+        stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
         clause.retain(|&literal| literal != Literal::absent(id));
         clause.insert(0, Literal::absent(id));
         self.packages.push(clause);
     }
+
+    /// What a package that is installed already says of new ones: what it excludes, and what it needs
+    /// where they are there. The rest was settled, well or badly, when it was installed.
+    fn add_installed(&mut self, universe: &Universe, id: PackageId, stack: &mut Vec<PackageId>) {
+        let requires = universe.package(id).requires.iter().map(|requirement| &requirement.relation);
+        let rich = requires.filter(|relation| matches!(relation, Relation::Rich(_)));
+        let needed = rich.flat_map(|relation| clauses(universe, universe.term(relation), true));
+        let excluded = exclusions(universe, id).map(|(_, clause)| clause);
+        for clause in needed.chain(excluded) {
+            let Some(clause) = left_open(universe, clause) else { continue };
+            // It holds as things are if a new package has to be absent; and these come first.
+            if clause.first().is_some_and(|literal| !literal.wanted) {
+                stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
+                self.packages.push(clause);
+            }
+        }
+    }
+}
+
+/// What a clause leaves open beside what is installed; `None` where that fulfils it.
+fn left_open(universe: &Universe, mut clause: Vec<Literal>) -> Option<Vec<Literal>> {
+    if clause.iter().any(|literal| literal.wanted && universe.is_installed(literal.package)) {
+        return None;
+    }
+    clause.retain(|literal| !universe.is_installed(literal.package));
+    Some(clause)
 }
 
 /// What a package cannot be beside, with the relation that says so: its Conflicts and Obsoletes.

@@ -92,6 +92,10 @@ impl<'u> Search<'u> {
             branches: Vec::new(),
             weak: Weak::new(universe.len()),
         };
+        // The rules say nothing more of what is installed, but what is chosen looks at it.
+        for package in universe.installed() {
+            search.enqueue(Literal::there(package), Reason::Decision);
+        }
         for &package in &rules.forbidden {
             search.enqueue(Literal::absent(package), Reason::Decision);
         }
@@ -155,9 +159,10 @@ impl<'u> Search<'u> {
         &self.trail
     }
 
-    /// The packages that are there.
+    /// The packages that are there and were not before.
     pub fn chosen(&self) -> Vec<PackageId> {
-        self.trail.iter().filter(|literal| literal.wanted).map(|literal| literal.package).collect()
+        let there = self.trail.iter().filter(|literal| literal.wanted).map(|literal| literal.package);
+        there.filter(|&package| !self.universe.is_installed(package)).collect()
     }
 
     fn value(&self, literal: Literal) -> Option<bool> {
@@ -216,7 +221,8 @@ impl<'u> Search<'u> {
             self.head += 1;
             if literal.wanted {
                 for &other in self.universe.named(self.universe.name_of(literal.package)) {
-                    if other == literal.package {
+                    // Of what is installed there may be several versions, and there are no others.
+                    if other == literal.package || self.universe.is_installed(other) {
                         continue;
                     }
                     match self.decided(other) {

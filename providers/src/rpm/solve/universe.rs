@@ -1,6 +1,6 @@
 //! The packages that there are, with indexes of what they provide.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::glob;
 use crate::rpm::{Dependency, Evr, Package, Relation, Rich};
@@ -37,12 +37,20 @@ pub struct Source {
     pub excluded: Vec<String>,
     /// Where not empty, patterns of the only packages that may be chosen (`includepkgs`).
     pub included: Vec<String>,
+    /// Whether the packages are installed already. They stay as they are, whatever their architecture:
+    /// no repository has another version of them.
+    pub is_installed: bool,
 }
 
 impl Source {
     /// All packages of a repository.
     pub fn new(repository: RepositoryRef, packages: Vec<Package>) -> Self {
-        Self { repository, packages, excluded: Vec::new(), included: Vec::new() }
+        Self { repository, packages, excluded: Vec::new(), included: Vec::new(), is_installed: false }
+    }
+
+    /// The packages of an image to start from.
+    pub fn installed(packages: Vec<Package>) -> Self {
+        Self { is_installed: true, ..Self::new(RepositoryRef::new("the base image"), packages) }
     }
 
     fn offers(&self, package: &Package) -> bool {
@@ -91,6 +99,7 @@ struct Record {
     package: Package,
     source: usize,
     name: NameId,
+    is_installed: bool,
 }
 
 /// A relation with its expression parsed.
@@ -106,6 +115,8 @@ pub struct Universe {
     architecture: String,
     repositories: Vec<RepositoryRef>,
     records: Vec<Record>,
+    /// Other versions of what is installed, for people.
+    passed_over: Vec<Package>,
     name_ids: HashMap<Box<str>, NameId>,
     by_name: Vec<Vec<PackageId>>,
     /// By capability: the package and the place among its provides.
@@ -126,6 +137,7 @@ impl Universe {
             architecture: architecture.to_owned(),
             repositories: Vec::new(),
             records: Vec::new(),
+            passed_over: Vec::new(),
             name_ids: HashMap::new(),
             by_name: Vec::new(),
             provided: HashMap::new(),
@@ -133,13 +145,19 @@ impl Universe {
             rich: HashMap::new(),
             unreadable: HashMap::new(),
         };
+        let installed = sources.iter().filter(|source| source.is_installed).flat_map(|source| &source.packages);
+        let installed: HashSet<Box<str>> = installed.map(|package| package.name.clone()).collect();
         for mut source in sources {
             let packages = std::mem::take(&mut source.packages);
             let at = universe.repositories.len();
             for package in packages {
                 let fits = &*package.architecture == architecture || &*package.architecture == NOARCH;
-                if fits && source.offers(&package) {
-                    universe.add(package, at);
+                match source.is_installed || (fits && source.offers(&package)) {
+                    true if !source.is_installed && installed.contains(&package.name) => {
+                        universe.passed_over.push(package);
+                    }
+                    true => universe.add(package, at, source.is_installed),
+                    false => {}
                 }
             }
             universe.repositories.push(source.repository);
@@ -148,7 +166,7 @@ impl Universe {
         universe
     }
 
-    fn add(&mut self, package: Package, source: usize) {
+    fn add(&mut self, package: Package, source: usize, is_installed: bool) {
         // More packages than ids: none is added.
         let Ok(id) = u32::try_from(self.records.len()).map(PackageId) else { return };
         let name = match self.name_ids.get(&package.name) {
@@ -164,7 +182,7 @@ impl Universe {
         if let Some(named) = self.by_name.get_mut(name.at()) {
             named.push(id);
         }
-        self.records.push(Record { package, source, name });
+        self.records.push(Record { package, source, name, is_installed });
     }
 
     fn index(&mut self) {
@@ -242,6 +260,22 @@ impl Universe {
         &self.package(id).evr
     }
 
+    /// Whether the package is installed already.
+    pub fn is_installed(&self, id: PackageId) -> bool {
+        self.records[id.at()].is_installed
+    }
+
+    /// The packages that are installed already.
+    pub(super) fn installed(&self) -> impl Iterator<Item = PackageId> {
+        self.ids().filter(|&id| self.is_installed(id))
+    }
+
+    /// The package's version, and where it is where that is no repository, for people.
+    pub(super) fn shown_version(&self, id: PackageId) -> String {
+        let of = if self.is_installed(id) { " of the base image" } else { "" };
+        format!("{}{of}", self.evr(id))
+    }
+
     /// Where the package comes from.
     pub fn repository(&self, id: PackageId) -> &RepositoryRef {
         &self.repositories[self.records[id.at()].source]
@@ -305,6 +339,14 @@ impl Universe {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// The packages that would answer a dependency if no other version of them were installed.
+    pub(super) fn passed_over(&self, dependency: &Dependency) -> impl Iterator<Item = &Package> {
+        self.passed_over.iter().filter(|package| {
+            package.provides.iter().any(|provide| dependency.matches(provide))
+                || package.files.contains(&dependency.name)
+        })
     }
 
     /// All packages that one of the Obsoletes of another names.
