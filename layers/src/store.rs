@@ -23,7 +23,7 @@ use crate::error::IoContext;
 use crate::index::INDEX_BYTES_MAX;
 use crate::record;
 use crate::upkeep;
-use crate::workplace::{Staging, Workplace};
+use crate::workplace::{LOCK, Staging, Workplace};
 use crate::{Blake3, Error, Key, Layer};
 
 /// Marks a layer that nobody vouches for.
@@ -144,7 +144,7 @@ impl Store {
         let checked = staging.path().join("checked");
         fs::write(&checked, self.era.as_bytes()).at("write", &checked)?;
         let place = self.root.join("layers").join(id.to_hex());
-        fs::remove_file(staging.path().join("lock")).at("remove", staging.path().join("lock"))?;
+        fs::remove_file(staging.path().join(LOCK)).at("remove", staging.path().join(LOCK))?;
         if self.is_foreign(&id) {
             self.drop_layer(&id)?;
         }
@@ -360,9 +360,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(home.path(), "test").unwrap();
         let living = store.stage().unwrap();
-        let dead = home.path().join("tmp/1-1");
+        let dead = home.path().join("tmp/job-1-1");
         fs::create_dir(&dead).unwrap();
-        fs::write(dead.join("lock"), b"").unwrap();
+        fs::write(dead.join(LOCK), b"").unwrap();
         Store::open(home.path(), "test").unwrap();
         assert!(living.path().is_dir() && !dead.exists());
     }

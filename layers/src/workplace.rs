@@ -13,8 +13,6 @@ use crate::error::IoContext;
 #[derive(Clone, Debug)]
 pub struct Workplace {
     root: Arc<PathBuf>,
-    /// The directory itself, locked by all who work in it.
-    _shared: Arc<File>,
 }
 
 /// A directory of its own for one piece of work, removed when dropped.
@@ -53,11 +51,26 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.keep {
-            // Best effort: what cannot be removed now is swept by a later run.
-            let _ = fs::remove_dir_all(&self.path);
+            // Best effort: what cannot be removed now is swept by a later run, which knows by the lock
+            // that it may. So the lock goes last.
+            for entry in fs::read_dir(&self.path).into_iter().flatten().filter_map(Result::ok) {
+                let (path, is_directory) = (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
+                let _ = match is_directory {
+                    true => fs::remove_dir_all(path),
+                    false if entry.file_name() == LOCK => Ok(()),
+                    false => fs::remove_file(path),
+                };
+            }
+            let _ = fs::remove_file(self.path.join(LOCK));
+            let _ = fs::remove_dir(&self.path);
         }
     }
 }
+
+/// What our directories' names begin with, so that nobody else's are taken for ours.
+const PREFIX: &str = "job-";
+/// The file that a directory's maker holds locked.
+pub(crate) const LOCK: &str = "lock";
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -69,13 +82,8 @@ impl Workplace {
     pub fn open(root: &Path) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(root).at("create directory", root)?;
         let root = root.canonicalize().at("open", root)?;
-        // Whoever works here shares this lock, so who can have it alone knows that nobody does:
-        // then even what has no lock of its own, as at the moment of being made or removed, is of
-        // the dead. Where a file system locks no directories nobody is ever alone.
-        let shared = File::open(&root).at("open", &root)?;
-        sweep(&root, shared.try_lock().is_ok())?;
-        let _ = shared.lock_shared();
-        Ok(Self { root: Arc::new(root), _shared: Arc::new(shared) })
+        sweep(&root)?;
+        Ok(Self { root: Arc::new(root) })
     }
 
     /// Makes a directory for one piece of work.
@@ -84,15 +92,19 @@ impl Workplace {
     /// I/O errors.
     pub fn stage(&self) -> Result<Staging, Error> {
         loop {
-            let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+            let name = format!("{PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
             let path = self.root.join(name);
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error).at("create directory", path),
             }
-            let lock_path = path.join("lock");
-            let lock = File::create(&lock_path).at("create", &lock_path)?;
+            let lock_path = path.join(LOCK);
+            let lock = match File::create(&lock_path) {
+                // A sweeper took the empty directory for one that a killed run left.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                made => made.at("create", &lock_path)?,
+            };
             match lock.try_lock() {
                 Ok(()) => return Ok(Staging { path, keep: false, _lock: lock }),
                 // A sweeper looked at it between the two calls; it will remove it.
@@ -103,23 +115,26 @@ impl Workplace {
     }
 }
 
-/// Removes what killed runs left; `alone` says that nobody else works here.
-fn sweep(root: &Path, alone: bool) -> Result<(), Error> {
+/// Removes what killed runs left.
+fn sweep(root: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(root).at("list", root)? {
         let path = entry.at("list", root)?.path();
         // Other people's files in a directory that a configuration names are left alone.
         if !is_named_as_ours(&path) {
             continue;
         }
-        let abandoned = match File::open(path.join("lock")) {
+        let abandoned = match File::open(path.join(LOCK)) {
             Ok(lock) => match lock.try_lock() {
                 Ok(()) => true,
                 Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(error)) => return Err(error).at("lock", path.join("lock")),
+                Err(TryLockError::Error(error)) => return Err(error).at("lock", path.join(LOCK)),
             },
-            // Being made or being published at this moment, or left without its lock: beside
-            // others only what has not changed for an hour is certainly dead.
-            Err(_) => alone || is_old(&path),
+            // Empty: its maker was killed before it could lock it or after it had emptied it. Should it
+            // live, it makes another.
+            Err(_) if fs::remove_dir(&path).is_ok() => false,
+            // Being published at this moment, or left without its lock: only what has not changed for
+            // an hour is certainly dead.
+            Err(_) => is_old(&path),
         };
         if abandoned {
             let _ = fs::remove_dir_all(&path);
@@ -128,10 +143,13 @@ fn sweep(root: &Path, alone: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// `PROCESS-NUMBER`.
+/// `job-PROCESS-NUMBER`.
 fn is_named_as_ours(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    name.contains(&b'-') && name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-')
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let parts: Option<Vec<&[u8]>> =
+        name.strip_prefix(PREFIX.as_bytes()).map(|rest| rest.split(|&byte| byte == b'-').collect());
+    parts.is_some_and(|parts| parts.len() == 2 && parts.into_iter().all(is_number))
 }
 
 fn is_old(path: &Path) -> bool {
@@ -143,22 +161,27 @@ fn is_old(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// What a kill leaves between making a directory and locking it, or between unlocking and
-    /// removing it.
+    /// What a kill leaves between making a directory and locking it, after unlocking it, and in between.
     #[test]
-    fn what_has_no_lock_is_swept_once_nobody_else_works_here() {
+    fn what_killed_runs_left_is_swept_and_nothing_else() {
         let home = tempfile::tempdir().unwrap();
-        let other = Workplace::open(home.path()).unwrap();
-        let (unlocked, foreign) = (home.path().join("1-2"), home.path().join("notes"));
-        fs::create_dir(&unlocked).unwrap();
-        fs::create_dir(&foreign).unwrap();
         let staging = Workplace::open(home.path()).unwrap().stage().unwrap();
-        assert!(unlocked.exists(), "the other may be making it");
-        drop(other);
+        fs::write(staging.files().unwrap().join("file"), "").unwrap();
+        let (empty, unlocked, dead) =
+            (home.path().join("job-1-2"), home.path().join("job-1-3"), home.path().join("job-1-4"));
+        let others = ["2026-11-23", "1-2", "job-1", "job-1-2-3"].map(|name| home.path().join(name));
+        for directory in [&empty, &unlocked, &dead].into_iter().chain(&others) {
+            fs::create_dir(directory).unwrap();
+        }
+        fs::write(unlocked.join("index"), "").unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        fs::write(dead.join("index"), "").unwrap();
         drop(Workplace::open(home.path()).unwrap());
-        assert!(staging.path().exists());
+        assert!(!empty.exists() && !dead.exists());
+        assert!(unlocked.exists(), "it may be being published");
+        assert!(staging.path().join("fs/file").exists() && others.iter().all(|path| path.exists()));
+        let path = staging.path().to_owned();
         drop(staging);
-        drop(Workplace::open(home.path()).unwrap());
-        assert!(!unlocked.exists() && foreign.exists());
+        assert!(!path.exists());
     }
 }

@@ -14,15 +14,20 @@ const SETUP: &[u8] = b"module-setup.sh";
 
 /// Leaves out the files of modules that come only if they are asked for, and that nobody asks for:
 /// what they name is in no ramdisk.
-pub fn drop_unasked(modules: &DracutModules, files: &mut Vec<(&TreePath, Vec<u8>)>) {
-    let mut asked: BTreeSet<&[u8]> = BTreeSet::new();
+pub fn drop_unasked(modules: &DracutModules, command: &[String], files: &mut Vec<(&TreePath, Vec<u8>)>) {
+    let mut asked: BTreeSet<&[u8]> = command.iter().flat_map(|word| names(word.as_bytes())).collect();
     let mut optional: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
     for (path, text) in &*files {
         if modules.settings.iter().any(|pattern| pattern.covers(path.as_bytes())) {
             asked.extend(names(text));
         }
         if let Some((directory, SETUP)) = module(modules, path) {
-            asked.extend(body(text, b"depends").into_iter().flat_map(names));
+            // However it is written: where it is not as dracut's own are, any word may be a name.
+            let depends = b"depends".as_slice();
+            let says = |text: &[u8]| text.windows(depends.len()).any(|window| window == depends);
+            let whole = body(text, depends).or(says(text).then_some(text));
+            let lines = text.split(|&byte| byte == b'\n').filter(|line| says(line));
+            asked.extend(lines.chain(whole).flat_map(names));
             if body(text, b"check").is_some_and(comes_only_if_asked) {
                 optional.insert(directory, name(directory));
             }
@@ -81,7 +86,13 @@ fn comes_only_if_asked(check: &[u8]) -> bool {
         }
         found
     });
+    let goes_on = |line: &[u8]| [&b"&&"[..], b"||", b"|", b"\\"].iter().any(|end| line.ends_with(end));
     lines.last() == Some(&&b"return 255"[..])
+        && !lines
+            .iter()
+            .rev()
+            .nth(1)
+            .is_some_and(|line| goes_on(line) || line.ends_with(b"then") || line.ends_with(b"do"))
         && returns.into_iter().all(|value| value.is_some_and(|value| [&b"1"[..], b"255"].contains(&value.as_slice())))
 }
 
@@ -110,7 +121,7 @@ mod tests {
             }
         }
         let mut files: Vec<(&TreePath, Vec<u8>)> = paths.iter().map(|(path, text)| (path, text.clone())).collect();
-        drop_unasked(&facts, &mut files);
+        drop_unasked(&facts, &["dracut".to_owned(), "--add=rescue".to_owned()], &mut files);
         let mut left: Vec<String> = files
             .iter()
             .filter_map(|(path, _)| Some(String::from_utf8_lossy(module(&facts, path)?.0).into_owned()))
@@ -128,6 +139,7 @@ mod tests {
         ];
         assert_eq!(left(&modules, ""), ["99base"]);
         assert_eq!(left(&modules, "add_dracutmodules+=\" debug \"\n"), ["95debug", "99base"]);
+        assert_eq!(left(&[("90rescue", "    return 255", "")], ""), ["90rescue"], "the command asks for it");
         assert_eq!(left(&modules, "# add_dracutmodules+=\" debug \"\n"), ["99base"]);
     }
 
@@ -136,6 +148,13 @@ mod tests {
         let modules =
             [("01systemd", "    return 255", ""), ("01systemd-initrd", "    return 0", "    echo \"systemd\"")];
         assert_eq!(left(&modules, ""), ["01systemd", "01systemd-initrd"]);
+        // However it is written.
+        let modules = [
+            ("90site", "    return 0\n}\ndepends() { echo 95syslog syslog; }\nother() {", ""),
+            ("95syslog", "    return 255", ""),
+        ];
+        let modules: Vec<_> = modules.into_iter().collect();
+        assert_eq!(left(&modules, ""), ["90site", "95syslog"]);
     }
 
     #[test]
@@ -148,6 +167,9 @@ mod tests {
             "    other_check\n    return $?",
             "    return \"$found\"\n    return 255",
             "    exit 0\n    return 255",
+            "    [[ $hostonly ]] ||\n    return 255",
+            "    [[ $hostonly ]] && \\\n    return 255",
+            "    if [[ $hostonly ]]; then\n    return 255",
             "    [[ $a ]] && { return 0; }\n    return 255",
         ] {
             assert_eq!(left(&[("90some", check, "")], ""), ["90some"], "{check}");

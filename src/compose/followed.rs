@@ -58,7 +58,7 @@ impl<'a> Followed<'a> {
             }
         }
         if let Some(modules) = &facts.modules {
-            dracut::drop_unasked(modules, &mut scripts);
+            dracut::drop_unasked(modules, &facts.command, &mut scripts);
         }
         let words = scripts.iter().flat_map(|(_, text)| words_of(text)).map(<[u8]>::to_vec).collect();
         Ok(Self { inputs: &facts.inputs, deferred: &facts.deferred, tree: stack.tree(), words })

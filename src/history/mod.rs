@@ -5,7 +5,6 @@ mod cause;
 mod changes;
 mod record;
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use layers::{Blake3, Key, Recipe};
@@ -264,9 +263,9 @@ impl State {
         told.extend(if asked { changes.of_versions() } else { Some(changes.to_string()) });
         told.retain(|words| !words.is_empty());
         let names_base = self.differences.iter().any(|one| one.is_at(&["image.base.from".to_owned()]));
-        let keys: BTreeSet<&String> = before.keyrings.keys().chain(now.keyrings.keys()).collect();
-        let keys = keys.into_iter().filter(|name| before.keyrings.get(*name) != now.keyrings.get(*name));
-        let keys: Vec<String> = keys.cloned().collect();
+        // Of a repository that is new or gone the spec's differences tell.
+        let same = now.keyrings.iter().filter_map(|(name, keys)| Some((name, keys, before.keyrings.get(name)?)));
+        let keys: Vec<String> = same.filter(|(_, now, before)| now != before).map(|(name, ..)| name.clone()).collect();
         told.extend((!keys.is_empty()).then(|| format!("the keys of packages from {} changed", listed(&keys))));
         for (is_other, words) in [
             (before.base != now.base && !names_base, "the base image is another one"),

@@ -87,10 +87,11 @@ impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
         let words = format!("failed to {}", chain(&error));
         match error.reason() {
-            Some(Reason::Digest { .. } | Reason::Short { .. } | Reason::Long { .. } | Reason::Size { .. }) => {
-                Self::Damaged(words)
+            Some(Reason::Digest { .. } | Reason::Long { .. } | Reason::Size { .. }) => Self::Damaged(words),
+            // The registry said that there is more: the way to it is cut.
+            Some(Reason::Short { .. } | Reason::Untrusted(_) | Reason::MediaType { .. } | Reason::Missing(_)) => {
+                Self::Answer(words)
             }
-            Some(Reason::Untrusted(_) | Reason::MediaType { .. } | Reason::Missing(_)) => Self::Answer(words),
             _ => Self::Registry(words),
         }
     }

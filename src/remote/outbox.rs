@@ -129,7 +129,8 @@ fn work(remotes: &[Remote], means: &Means, jobs: &Receiver<Job>) {
 }
 
 fn offer(remote: &Remote, job: &Job, means: &Means) -> Result<(), Failure> {
-    if !job.is_new && remote.has(&job.key)? {
+    // What is damaged there counts as nothing.
+    if !job.is_new && !remote.damaged().contains_key(&job.key) && remote.has(&job.key)? {
         return Ok(());
     }
     remote.send(&job.key, &job.layer, &job.note, means)

@@ -91,6 +91,9 @@ impl Remote {
                 if response.status() != StatusCode::OK {
                     return Err(self.inner.refused(response).await);
                 }
+                if let Some(got) = response.content_length().filter(|got| *got != size) {
+                    return Err(Reason::Size { got, expected: size }.into());
+                }
                 let bytes = self.inner.body(response, size).await?;
                 if bytes.len() as u64 != size {
                     return Err(Reason::Short { got: bytes.len() as u64, expected: size }.into());

@@ -54,7 +54,7 @@ pub fn order(items: &[Item<'_>], architecture: &str) -> Result<Vec<Place>, Error
     let graph = connect(items, architecture)?;
     let groups = settle_groups(items, &graph);
     let mut places = Vec::with_capacity(items.len());
-    for group in [Group::Essential, Group::Base, Group::Kernel, Group::Rest] {
+    for group in Group::ALL {
         let mut members: Vec<usize> = (0..items.len()).filter(|&at| groups[at] == group).collect();
         members.sort_by_key(|&at| (items[at].name, at));
         let sorted = sort(&members, &graph, items);

@@ -142,6 +142,9 @@ fn judge(name: &'static str, driver: &'static str, expected: fn(&Tree) -> Tree, 
             continue;
         }
         assert_sees_changes(&tree, &sample.contents, &root);
+        let other = Home::new();
+        let Some(engine) = start(name, driver, &other) else { return };
+        engine.load(&sample.archive, sample.architecture).unwrap();
         flip_the_middle(&sample.archive);
         let other = Home::new();
         let Some(mut engine) = start(name, driver, &other) else { return };
