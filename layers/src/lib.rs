@@ -8,6 +8,7 @@
 mod answers;
 mod besides;
 pub mod content;
+mod damage;
 pub mod digest;
 pub mod entry;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod workplace;
 
 pub use answers::{Answer, Loose};
 pub use content::{Contents, MemoryContents};
+pub use damage::Damage;
 pub use digest::{Blake3, Key, KeyBuilder, Sha256};
 pub use entry::{Content, Entry, Kind, Meta, Time};
 pub use error::Error;

@@ -225,10 +225,22 @@ impl Store {
         Ok(above.into_iter().filter_map(|(_, layer)| layer).collect())
     }
 
-    /// Lets the next build look a layer through before it uses it, because somebody found damage.
-    pub fn distrust(&self, id: &Blake3) {
-        // Best effort: a store that cannot be written to cannot be repaired either.
-        let _ = fs::remove_file(self.root().join("layers").join(id.to_hex()).join("checked"));
+    /// Lets the next build look a layer through before it uses it, because somebody found damage. One that is
+    /// not there is nothing to look through.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn distrust(&self, id: &Blake3) -> Result<(), Error> {
+        let place = self.root().join("layers").join(id.to_hex());
+        if !place.exists() {
+            return Ok(());
+        }
+        self.note_damage()?;
+        let checked = place.join("checked");
+        match fs::remove_file(&checked) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", checked),
+            _ => Ok(()),
+        }
     }
 }
 

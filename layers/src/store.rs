@@ -8,6 +8,7 @@
 //! STORE/layers/ID/foreign there if nobody vouches for it: builds do not see it
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
 //! STORE/keys/KEY          ID of the layer that a step with this key made, what it lay on, the step's note, and a sum
+//! STORE/damaged, settled  when damage was last found, and when what was made of layers before that was removed
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
 //! ```
 //! Everything gets its final name by one rename, so a killed build leaves only `tmp`.
@@ -254,9 +255,10 @@ impl Store {
         Ok(Some(StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() }))
     }
 
-    /// Takes a damaged layer away. Steps that were made on top of it go first: who is killed between the two
-    /// leaves the damage, which is found again.
+    /// Takes a damaged layer away. The mark and the steps that were made on top of it go first: who is killed in
+    /// between leaves the damage, which is found again.
     fn drop_damaged(&self, id: &Blake3) -> Result<(), Error> {
+        self.note_damage()?;
         self.forget_above(&BTreeSet::from([*id]))?;
         self.drop_layer(id)
     }

@@ -112,12 +112,18 @@ pub fn verify(
 ) -> Result<Report, Error> {
     let mut report = look(store, reporter, interrupted)?;
     // Of a repair that is interrupted, too.
-    report.damaged.iter().for_each(|damaged| store.distrust(&damaged.id));
+    for damaged in &report.damaged {
+        match store.distrust(&damaged.id) {
+            // A store that cannot be written to can still be read.
+            Err(error) if repair.is_none() => tracing::warn!(layer = %damaged.id, %error, "builds may still use it"),
+            marked => marked.or_fail(Kind::Other, || format!("failed to mark {} as damaged", damaged.id))?,
+        }
+    }
     let Some(Repairing { config, remotes, lineages }) = repair else { return Ok(report) };
     let failed = |id: &dyn std::fmt::Display| format!("failed to repair {id}");
     let ids: BTreeSet<Blake3> = report.damaged.iter().map(|damaged| damaged.id).collect();
     if !ids.is_empty() {
-        report.images = cleaning::forget_made(config).map_err(|error| error.of_kind(Kind::Other))?;
+        report.images = cleaning::settle(config, store).map_err(|error| error.of_kind(Kind::Other))?;
     }
     // Before the steps are forgotten: one of them may have made what another cache has.
     let keys = ids.iter().map(|id| Ok((*id, store.answers(id)?))).collect::<Result<BTreeMap<_, _>, layers::Error>>();
