@@ -12,6 +12,7 @@ mod damage;
 pub mod digest;
 pub mod entry;
 pub mod error;
+mod forgotten;
 pub mod index;
 pub mod path;
 mod plain;

@@ -8,6 +8,7 @@
 //! STORE/layers/ID/foreign there if nobody vouches for it: builds do not see it
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
 //! STORE/keys/KEY          ID of the layer that a step with this key made, what it lay on, the step's note, and a sum
+//! STORE/forgotten/KEY     there if a step with this key may have read damage, and has not run again
 //! STORE/damaged, settled  when damage was last found, and when what was made of layers before that was removed
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
 //! ```
@@ -67,7 +68,7 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn open(root: &Path, era: &str) -> Result<Self, Error> {
-        for directory in [root.to_path_buf(), root.join("layers"), root.join("keys")] {
+        for directory in [root.to_path_buf(), root.join("layers"), root.join("keys"), root.join("forgotten")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&directory).at("create directory", &directory)?;
         }
         let root = root.canonicalize().at("open", root)?;
@@ -95,10 +96,12 @@ impl Store {
     /// # Errors
     /// Changes that no directories can hold; I/O errors.
     pub fn publish(&self, staging: Staging, layer: Layer, key: &Key, note: &[u8]) -> Result<StoredLayer, Error> {
-        self.publish_on(&[], staging, layer, key, note)
+        let stored = self.place(staging, layer)?;
+        self.remember(key, &stored, note)?;
+        Ok(stored)
     }
 
-    /// As [`Store::publish`], for what was made by a step that could read these layers: should one of them be
+    /// As [`Store::publish`], for what was made here by a step that could read these layers: should one of them be
     /// found to be damaged, the key is forgotten.
     ///
     /// # Errors
@@ -113,6 +116,7 @@ impl Store {
     ) -> Result<StoredLayer, Error> {
         let stored = self.place(staging, layer)?;
         self.remember_on(below, key, &stored, note)?;
+        self.note_made(key)?;
         Ok(stored)
     }
 
