@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::error::IoContext;
 use crate::index::INDEX_BYTES_MAX;
-use crate::record;
+use crate::record::{self, Decoded};
 use crate::upkeep;
 use crate::workplace::{Staging, Workplace};
 use crate::{Blake3, Error, Key, Layer};
@@ -191,9 +191,13 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("read", path),
         };
-        let Some((id, note)) = record::decode(key, &bytes) else {
-            tracing::warn!(%key, "what is kept of a step is damaged");
-            return Ok(None);
+        let (id, note) = match record::decode(key, &bytes) {
+            Decoded::Known(id, note) => (id, note),
+            Decoded::Foreign => return Ok(None),
+            Decoded::Damaged => {
+                tracing::warn!(%key, "what is kept of a step is damaged");
+                return Ok(None);
+            }
         };
         upkeep::touch(&path);
         Ok(self.layer(&id)?.map(|layer| (layer, note.to_vec())))

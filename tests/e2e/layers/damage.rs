@@ -33,7 +33,7 @@ fn no_build_uses_what_is_damaged() {
     let key_of = |id: &str| {
         let id = hex::decode(id).unwrap();
         let keys = names(&store.join("keys"));
-        keys.into_iter().find(|key| fs::read(store.join("keys").join(key)).unwrap()[32..64] == id).unwrap()
+        keys.into_iter().find(|key| fs::read(store.join("keys").join(key)).unwrap()[40..72] == id).unwrap()
     };
     let (script_key, hello_key) = (key_of(&script), key_of(&hello));
     let mut random = Random::new();
