@@ -108,7 +108,9 @@ fn build(
     if let Err(error) = documents::publish_report(spec, target, cx, started.elapsed()) {
         cx.reporter.warn(&format!("there is no report of this build: {}", explain::chain(&error)));
     }
-    if spec.caches.images {
+    // Damage that was found meanwhile may have been read before.
+    let is_clean = cx.store.damage().is_ok_and(|damage| damage == cx.damage);
+    if spec.caches.images && is_clean {
         let max_count = request.config.image_cache.max_count;
         if let Err(error) = images.keep(&key, name, &artifacts, target, max_count) {
             cx.reporter.warn(&format!("the image is not kept in the cache: {}", explain::chain(&error)));

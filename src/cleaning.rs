@@ -34,7 +34,13 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
             freed = freed.saturating_add(expire(&below("bases/sha256"), config)?);
             freed = freed.saturating_add(expire_layers(config)?);
         }
-        CleanWhat::Packages => freed = remove(&packages)?.saturating_add(remove(&store)?),
+        CleanWhat::Packages => {
+            // What says that damage was found goes with the store.
+            if store.is_dir() {
+                settle(config, &Store::open(&store, &means::boot()).to("clean the layers")?)?;
+            }
+            freed = remove(&packages)?.saturating_add(remove(&store)?);
+        }
         CleanWhat::Images => freed = images.clear()?,
         CleanWhat::All => {
             for path in [
@@ -77,16 +83,28 @@ fn expire_layers(config: &Config) -> Result<u64, Error> {
     layers.to("clean the layers")
 }
 
-/// Removes what was made of layers and is kept as finished, because some layer is found to be damaged: images, and
-/// the digests of packed layers. Gives how many images they were. No build may be running.
+/// Removes what was made of layers and is kept as finished, if damage was found since that was last done: images,
+/// and the digests of packed layers. Gives how many images they were. Builds may be running.
 ///
 /// # Errors
 /// I/O errors.
-pub fn forget_made(config: &Config) -> Result<usize, Error> {
-    let images = ImageCache::new(&config.cache_dir);
-    let count = images.list().len();
-    images.clear()?;
-    remove(&config.cache_dir.join("blobs"))?;
+pub fn settle(config: &Config, store: &Store) -> Result<usize, Error> {
+    let damage = store.damage().to("see whether damage was found")?;
+    if store.is_settled(&damage).to("see whether damage was found")? {
+        return Ok(0);
+    }
+    let count = ImageCache::new(&config.cache_dir).forget()?;
+    // The directory stays: a build that runs may be writing to it.
+    for entry in fs::read_dir(config.cache_dir.join("blobs")).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(Kind::Other, "remove", &path, source));
+            }
+            _ => {}
+        }
+    }
+    store.settle(&damage).to("note that nothing is left of damage")?;
     Ok(count)
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use layers::{Blake3, Key, Layer, Recipe, Staging, Store, StoredLayer, Workplace};
+use layers::{Blake3, Damage, Key, Layer, Recipe, Staging, Store, StoredLayer, Workplace};
 use providers::distro::{Architecture, Catalogue, Distro, Family};
 use providers::fetch::Fetcher;
 use sandbox::{Cancel, Limits, Rung};
@@ -25,6 +25,8 @@ use crate::spec::choice::Stage;
 pub struct Context {
     /// Layers.
     pub store: Store,
+    /// The damage that was found in them before the build began.
+    pub damage: Damage,
     /// Layers of other machines.
     pub remotes: Remotes,
     /// Where the sandbox works: private trees, what a step changes until it is a layer.

@@ -14,6 +14,7 @@ use sandbox::{Cancel, Rung};
 
 use crate::base::Registries;
 use crate::build::now;
+use crate::cleaning;
 use crate::cli::options::BuildRequest;
 use crate::config::Config;
 use crate::containers::connection::Connection;
@@ -46,6 +47,9 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
     let work = Workplace::open(&config.work_dir)
         .or_fail(Kind::Configuration, || format!("failed to use the work directory {}", config.work_dir.display()))?;
     sweep_unfinished(&config.cache_dir);
+    // Before anything looks for an image that was built before.
+    cleaning::settle(config, &store)?;
+    let damage = store.damage().to("see whether damage was found")?;
     let own_cache = match spec.caches.packages {
         true => None,
         false => Some(store.stage().to("make a work directory")?),
@@ -66,6 +70,7 @@ pub fn prepare(request: &BuildRequest, spec: &ResolvedSpec) -> Result<Workshop, 
     Ok(Workshop {
         context: Context {
             store,
+            damage,
             remotes: Remotes::new(remotes(request, spec)?, means),
             work,
             cache_directory,

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::error::IoContext;
-use crate::{Blake3, Error, Key, Store, record};
+use crate::record::{self, Decoded};
+use crate::{Blake3, Error, Key, Store};
 
 /// Most that is read of what is kept of a step, in bytes: notes of packages hold their control files.
 const RECORD_BYTES_MAX: u64 = 256 << 20;
@@ -51,7 +52,9 @@ impl Store {
             }
             bytes.clear();
             let read = File::open(found.path).and_then(|file| file.take(RECORD_BYTES_MAX).read_to_end(&mut bytes));
-            if let Some((_, note)) = read.ok().and_then(|_| record::decode(&found.key, &bytes)) {
+            if read.is_ok()
+                && let Decoded::Known(_, note) = record::decode(&found.key, &bytes)
+            {
                 answers.push(Answer { key: found.key, note: note.to_vec() });
             }
         })?;
@@ -66,7 +69,12 @@ impl Store {
     pub fn loose(&self) -> Result<Vec<Loose>, Error> {
         let mut found = Vec::new();
         self.each_record(RECORD_BYTES_MAX, |Record { key, .. }, bytes| {
-            found.push(Loose { key, layer: record::decode(&key, bytes).map(|(layer, _)| layer) });
+            match record::decode(&key, bytes) {
+                Decoded::Known(layer, _) => found.push(Loose { key, layer: Some(layer) }),
+                Decoded::Damaged => found.push(Loose { key, layer: None }),
+                // Nobody asks for what another version of the program wrote; `Store::expire` takes it away.
+                Decoded::Foreign => {}
+            }
         })?;
         // After the keys: a layer is there before its first key.
         let ids = self.ids()?;
@@ -137,6 +145,15 @@ mod tests {
         let stored = store.publish(store.stage().unwrap(), Layer::default(), &key("one"), b"1").unwrap();
         store.remember(&key("two"), &stored, b"2").unwrap();
         assert_eq!(store.loose().unwrap(), []);
+        // What the first version of the program wrote: it had no format.
+        let rest = [stored.id.0.as_slice(), b"note"].concat();
+        let sum = Blake3::of(&[key("older").0.as_slice(), &rest].concat());
+        let older = home.path().join("keys").join(key("older").to_hex());
+        fs::write(&older, [sum.0.as_slice(), &rest].concat()).unwrap();
+        assert!(store.recall(&key("older")).unwrap().is_none());
+        assert_eq!((store.loose().unwrap(), store.answers(&stored.id).unwrap().len()), (Vec::new(), 2));
+        store.expire(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(!older.exists());
         let damaged = home.path().join("keys").join(key("two").to_hex());
         let mut bytes = fs::read(&damaged).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

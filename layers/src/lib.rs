@@ -8,9 +8,11 @@
 mod answers;
 mod besides;
 pub mod content;
+mod damage;
 pub mod digest;
 pub mod entry;
 pub mod error;
+mod forgotten;
 pub mod index;
 pub mod path;
 mod plain;
@@ -26,6 +28,7 @@ pub mod workplace;
 
 pub use answers::{Answer, Loose};
 pub use content::{Contents, MemoryContents};
+pub use damage::Damage;
 pub use digest::{Blake3, Key, KeyBuilder, Sha256};
 pub use entry::{Content, Entry, Kind, Meta, Time};
 pub use error::Error;

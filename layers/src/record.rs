@@ -3,7 +3,8 @@
 //! these layers is found to be damaged: the step may have read the damage.
 //!
 //! ```text
-//! 32 bytes   BLAKE3 of the key and of all that follows
+//! 32 bytes   BLAKE3 of the key and of all that follows, in every format
+//!  8 bytes   the format; what has another one was written by another version of the program, and answers nobody
 //! 32 bytes   the layer's id
 //!  4 bytes   the number of layers that the step could read, little endian
 //! 32 bytes   of each of them, its id
@@ -14,8 +15,10 @@ use std::collections::BTreeSet;
 
 use crate::{Blake3, Error, Key};
 
+/// What is described above. The first format had none: a layer's id stood here.
+const FORMAT: [u8; 8] = *b"step  v2";
 /// Bytes before what lay below.
-pub(crate) const HEAD_BYTES: u64 = 64;
+pub(crate) const HEAD_BYTES: u64 = 72;
 /// Bytes that say what lay below, if that were not more than 4096 layers: such a step counts as one that could read
 /// any.
 pub(crate) const BELOW_BYTES: u64 = HEAD_BYTES + 4 + 32 * 4096;
@@ -29,28 +32,42 @@ pub(crate) fn encode(key: &Key, layer: &Blake3, below: &[Blake3], note: &[u8]) -
     let mut rest = count.to_le_bytes().to_vec();
     below.iter().for_each(|id| rest.extend_from_slice(&id.0));
     rest.extend_from_slice(note);
-    Ok([&sum(key, &layer.0, &rest).0, &layer.0, rest.as_slice()].concat())
+    let rest = [&FORMAT, layer.0.as_slice(), &rest].concat();
+    Ok([&sum(key, &rest).0, rest.as_slice()].concat())
 }
 
-/// The layer and the note in the file of a key, if it is the one that was written for this key.
-pub(crate) fn decode<'a>(key: &Key, bytes: &'a [u8]) -> Option<(Blake3, &'a [u8])> {
-    let (stated, rest) = bytes.split_first_chunk::<32>()?;
-    let (layer, rest) = rest.split_first_chunk::<32>()?;
-    if sum(key, layer, rest).0 != *stated {
-        return None;
+/// What the file of a key holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Decoded<'a> {
+    /// The layer and the note.
+    Known(Blake3, &'a [u8]),
+    /// It is whole, and of another version of the program.
+    Foreign,
+    /// It is not the one that was written for this key.
+    Damaged,
+}
+
+/// Reads the file of a key.
+pub(crate) fn decode<'a>(key: &Key, bytes: &'a [u8]) -> Decoded<'a> {
+    let Some((stated, rest)) = bytes.split_first_chunk::<32>() else { return Decoded::Damaged };
+    if sum(key, rest).0 != *stated {
+        return Decoded::Damaged;
     }
-    Some((Blake3(*layer), below(rest)?.1))
+    let Some(rest) = rest.strip_prefix(&FORMAT) else { return Decoded::Foreign };
+    let known = rest.split_first_chunk::<32>().and_then(|(layer, rest)| Some((layer, below(rest)?.1)));
+    known.map_or(Decoded::Damaged, |(layer, note)| Decoded::Known(Blake3(*layer), note))
 }
 
-/// The layer in the file of a key, of which the beginning is enough; it may be damaged.
+/// The layer in the file of a key, of which the beginning is enough; it may be damaged. None in another format.
 pub(crate) fn layer(bytes: &[u8]) -> Option<Blake3> {
-    bytes.split_first_chunk::<32>()?.1.first_chunk().map(|id| Blake3(*id))
+    bytes.get(32..)?.strip_prefix(&FORMAT)?.first_chunk().map(|id| Blake3(*id))
 }
 
-/// Whether the step whose file begins so could read one of these layers; so it is if nobody can tell. A file that
+/// Whether the step whose file begins so could read one of these layers; so it is if nobody can tell, as of one
+/// in another format. A file that
 /// is damaged answers nobody, so it matters to none.
 pub(crate) fn could_read(bytes: &[u8], layers: &BTreeSet<Blake3>) -> bool {
-    let rest = bytes.get(HEAD_BYTES as usize..);
+    let rest = layer(bytes).and(bytes.get(HEAD_BYTES as usize..));
     let Some((ids, _)) = rest.and_then(below) else { return true };
     ids.iter().any(|id| layers.contains(&Blake3(*id)))
 }
@@ -63,9 +80,9 @@ fn below(rest: &[u8]) -> Option<(&[[u8; 32]], &[u8])> {
     Some((ids.as_chunks().0, note))
 }
 
-fn sum(key: &Key, layer: &[u8; 32], rest: &[u8]) -> Blake3 {
+fn sum(key: &Key, rest: &[u8]) -> Blake3 {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&key.0).update(layer).update(rest);
+    hasher.update(&key.0).update(rest);
     Blake3(*hasher.finalize().as_bytes())
 }
 
@@ -77,16 +94,28 @@ mod tests {
     fn no_bit_of_it_can_change_unnoticed() {
         let (key, layer) = (Key([1; 32]), Blake3([2; 32]));
         let bytes = encode(&key, &layer, &[Blake3([4; 32]), Blake3([5; 32])], b"note").unwrap();
-        assert_eq!(decode(&key, &bytes), Some((layer, b"note".as_slice())));
+        assert_eq!(decode(&key, &bytes), Decoded::Known(layer, b"note".as_slice()));
         assert_eq!(super::layer(&bytes[..HEAD_BYTES as usize]), Some(layer));
-        assert_eq!(decode(&Key([3; 32]), &bytes), None, "under another key's name");
+        assert_eq!(decode(&Key([3; 32]), &bytes), Decoded::Damaged, "under another key's name");
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&key, &changed), None, "{bit}");
+            assert_eq!(decode(&key, &changed), Decoded::Damaged, "{bit}");
         }
         for length in 0..bytes.len() {
-            assert_eq!(decode(&key, &bytes[..length]), None, "{length}");
+            assert_eq!(decode(&key, &bytes[..length]), Decoded::Damaged, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_no_damage() {
+        let (key, layer) = (Key([1; 32]), Blake3([2; 32]));
+        for rest in [&[layer.0.as_slice(), b"note"].concat(), &[b"step  v3", layer.0.as_slice()].concat()] {
+            let mut bytes = [&sum(&key, rest).0, rest.as_slice()].concat();
+            assert_eq!((decode(&key, &bytes), super::layer(&bytes)), (Decoded::Foreign, None));
+            assert!(could_read(&bytes, &BTreeSet::new()));
+            bytes[40] ^= 1;
+            assert_eq!(decode(&key, &bytes), Decoded::Damaged);
         }
     }
 

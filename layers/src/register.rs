@@ -207,8 +207,9 @@ impl Store {
     }
 
     /// Forgets all steps that could read one of these layers, because they may have seen damage: whatever spec
-    /// they were of, and however long ago. What they made stays, and is given: the next build that wants it runs
-    /// its step, and if that makes the same layer, it is the one that is there.
+    /// they were of, and however long ago; [`Store::is_forgotten`] tells of them. What they made stays, and is
+    /// given: the next build that wants it runs its step, and if that makes the same layer, it is the one that is
+    /// there.
     ///
     /// # Errors
     /// I/O errors.
@@ -220,15 +221,29 @@ impl Store {
             }
         })?;
         for (key, _) in &above {
+            self.note_forgotten(key)?;
             self.forget_key(key)?;
         }
+        self.trim_forgotten(SystemTime::UNIX_EPOCH)?;
         Ok(above.into_iter().filter_map(|(_, layer)| layer).collect())
     }
 
-    /// Lets the next build look a layer through before it uses it, because somebody found damage.
-    pub fn distrust(&self, id: &Blake3) {
-        // Best effort: a store that cannot be written to cannot be repaired either.
-        let _ = fs::remove_file(self.root().join("layers").join(id.to_hex()).join("checked"));
+    /// Lets the next build look a layer through before it uses it, because somebody found damage. One that is
+    /// not there is nothing to look through.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn distrust(&self, id: &Blake3) -> Result<(), Error> {
+        let place = self.root().join("layers").join(id.to_hex());
+        if !place.exists() {
+            return Ok(());
+        }
+        self.note_damage()?;
+        let checked = place.join("checked");
+        match fs::remove_file(&checked) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", checked),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -336,7 +351,18 @@ mod tests {
         fs::write(base.directory().join("base"), b"BASE").unwrap();
         let store = Store::open(home.path(), "another boot").unwrap();
         assert!(store.recall(&key("base")).unwrap().is_none());
+        // It is told of them until they run again: an answer from elsewhere is no run.
+        let told = || {
+            let told = |name: &&str| store.is_forgotten(&key(name));
+            ["base", "other", "step", "variant", "beside", "far"].into_iter().filter(told).collect::<Vec<_>>()
+        };
+        assert_eq!(told(), ["step", "far"]);
         assert_eq!(known(), ["base", "other", "variant", "beside"]);
         assert!(store.recall(&key("variant")).unwrap().is_some());
+        store.remember(&key("far"), &step, b"").unwrap();
+        publish(&store, "step", &[]);
+        assert_eq!(told(), ["far"]);
+        store.expire(SystemTime::now()).unwrap();
+        assert_eq!(told(), [""; 0]);
     }
 }

@@ -8,6 +8,8 @@
 //! STORE/layers/ID/foreign there if nobody vouches for it: builds do not see it
 //! STORE/layers/ID/fs/     its files, plain, owned by whoever builds: an overlay lower directory
 //! STORE/keys/KEY          ID of the layer that a step with this key made, what it lay on, the step's note, and a sum
+//! STORE/forgotten/KEY     there if a step with this key may have read damage, and has not run again
+//! STORE/damaged, settled  when damage was last found, and when what was made of layers before that was removed
 //! STORE/tmp/NAME/         what is being made; swept when nobody holds its lock
 //! ```
 //! Everything gets its final name by one rename, so a killed build leaves only `tmp`.
@@ -21,7 +23,7 @@ use std::sync::Arc;
 
 use crate::error::IoContext;
 use crate::index::INDEX_BYTES_MAX;
-use crate::record;
+use crate::record::{self, Decoded};
 use crate::upkeep;
 use crate::workplace::{LOCK, Staging, Workplace};
 use crate::{Blake3, Error, Key, Layer};
@@ -66,7 +68,7 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn open(root: &Path, era: &str) -> Result<Self, Error> {
-        for directory in [root.to_path_buf(), root.join("layers"), root.join("keys")] {
+        for directory in [root.to_path_buf(), root.join("layers"), root.join("keys"), root.join("forgotten")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&directory).at("create directory", &directory)?;
         }
         let root = root.canonicalize().at("open", root)?;
@@ -94,10 +96,12 @@ impl Store {
     /// # Errors
     /// Changes that no directories can hold; I/O errors.
     pub fn publish(&self, staging: Staging, layer: Layer, key: &Key, note: &[u8]) -> Result<StoredLayer, Error> {
-        self.publish_on(&[], staging, layer, key, note)
+        let stored = self.place(staging, layer)?;
+        self.remember(key, &stored, note)?;
+        Ok(stored)
     }
 
-    /// As [`Store::publish`], for what was made by a step that could read these layers: should one of them be
+    /// As [`Store::publish`], for what was made here by a step that could read these layers: should one of them be
     /// found to be damaged, the key is forgotten.
     ///
     /// # Errors
@@ -112,6 +116,7 @@ impl Store {
     ) -> Result<StoredLayer, Error> {
         let stored = self.place(staging, layer)?;
         self.remember_on(below, key, &stored, note)?;
+        self.note_made(key)?;
         Ok(stored)
     }
 
@@ -186,9 +191,13 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("read", path),
         };
-        let Some((id, note)) = record::decode(key, &bytes) else {
-            tracing::warn!(%key, "what is kept of a step is damaged");
-            return Ok(None);
+        let (id, note) = match record::decode(key, &bytes) {
+            Decoded::Known(id, note) => (id, note),
+            Decoded::Foreign => return Ok(None),
+            Decoded::Damaged => {
+                tracing::warn!(%key, "what is kept of a step is damaged");
+                return Ok(None);
+            }
         };
         upkeep::touch(&path);
         Ok(self.layer(&id)?.map(|layer| (layer, note.to_vec())))
@@ -254,9 +263,10 @@ impl Store {
         Ok(Some(StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() }))
     }
 
-    /// Takes a damaged layer away. Steps that were made on top of it go first: who is killed between the two
-    /// leaves the damage, which is found again.
+    /// Takes a damaged layer away. The mark and the steps that were made on top of it go first: who is killed in
+    /// between leaves the damage, which is found again.
     fn drop_damaged(&self, id: &Blake3) -> Result<(), Error> {
+        self.note_damage()?;
         self.forget_above(&BTreeSet::from([*id]))?;
         self.drop_layer(id)
     }

@@ -73,6 +73,7 @@ impl Store {
     /// # Errors
     /// I/O errors.
     pub fn expire(&self, before: SystemTime) -> Result<u64, Error> {
+        self.trim_forgotten(before)?;
         let mut needed = BTreeSet::new();
         let mut old = Vec::new();
         self.each_record(record::HEAD_BYTES, |found, head| match record::layer(head) {

@@ -12,6 +12,7 @@ use registry::{BlobPush, Content, Name, Pushed, Reference, Repository};
 use super::connection::Connection;
 use super::source::{self, Source};
 use super::{Document, Place, attach, failed, refused};
+use crate::cleaning;
 use crate::cli::options::BuildRequest;
 use crate::error::{Error, Kind, ResultExt};
 use crate::finalize::oci::{Known, export};
@@ -88,6 +89,8 @@ impl Push<'_> {
         source::built(self.request, |spec, finished, cx| {
             let writer =
                 Writer::create(&scratch.path().join("image"), Form::Directory).map_err(failed("pack the image"))?;
+            // This build may have come upon damage.
+            cleaning::settle(&self.request.config, &cx.store)?;
             let memory =
                 Memory::open(&self.request.config.cache_dir.join("blobs")).map_err(failed("pack the image"))?;
             // A registry that does not answer is told of when it is pushed to.

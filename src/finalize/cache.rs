@@ -246,6 +246,25 @@ impl ImageCache {
         }
     }
 
+    /// Removes every image that is finished, and gives how many they were. Builds may be running: what one is
+    /// making stays.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn forget(&self) -> Result<usize, Error> {
+        let images = self.list();
+        for image in &images {
+            let place = self.root.join(&image.hash);
+            match fs::remove_dir_all(&place) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(Kind::Other, "remove", &place, source));
+                }
+                _ => {}
+            }
+        }
+        Ok(images.len())
+    }
+
     fn note_places(&self, key: &Key, mut record: Record, target: &Target) -> Result<(), Error> {
         for file in &mut record.files {
             file.written = Place::of(&target.directory.join(&file.name));

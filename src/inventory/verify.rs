@@ -110,19 +110,27 @@ pub fn verify(
     reporter: &Arc<dyn Reporter>,
     interrupted: &AtomicBool,
 ) -> Result<Report, Error> {
-    let mut report = look(store, reporter, interrupted)?;
+    let (mut report, missing) = look(store, reporter, interrupted)?;
     // Of a repair that is interrupted, too.
-    report.damaged.iter().for_each(|damaged| store.distrust(&damaged.id));
+    for damaged in &report.damaged {
+        match store.distrust(&damaged.id) {
+            // A store that cannot be written to can still be read.
+            Err(error) if repair.is_none() => tracing::warn!(layer = %damaged.id, %error, "builds may still use it"),
+            marked => marked.or_fail(Kind::Other, || format!("failed to mark {} as damaged", damaged.id))?,
+        }
+    }
     let Some(Repairing { config, remotes, lineages }) = repair else { return Ok(report) };
     let failed = |id: &dyn std::fmt::Display| format!("failed to repair {id}");
     let ids: BTreeSet<Blake3> = report.damaged.iter().map(|damaged| damaged.id).collect();
-    if !ids.is_empty() {
-        report.images = cleaning::forget_made(config).map_err(|error| error.of_kind(Kind::Other))?;
+    // What is missing nobody has read.
+    let read: BTreeSet<Blake3> = ids.difference(&missing).copied().collect();
+    if !read.is_empty() {
+        report.images = cleaning::settle(config, store).map_err(|error| error.of_kind(Kind::Other))?;
     }
     // Before the steps are forgotten: one of them may have made what another cache has.
     let keys = ids.iter().map(|id| Ok((*id, store.answers(id)?))).collect::<Result<BTreeMap<_, _>, layers::Error>>();
     let mut keys = keys.or_fail(Kind::Other, || "failed to look up the keys of layers".into())?;
-    let above = store.forget_above(&ids).or_fail(Kind::Other, || "failed to forget steps".into())?;
+    let above = store.forget_above(&read).or_fail(Kind::Other, || "failed to forget steps".into())?;
     report.above = above.difference(&ids).count();
     for damaged in &mut report.damaged {
         let id = damaged.id;
@@ -147,7 +155,12 @@ pub fn verify(
     Ok(report)
 }
 
-fn look(store: &Store, reporter: &Arc<dyn Reporter>, interrupted: &AtomicBool) -> Result<Report, Error> {
+/// What is wrong, and which of the layers with something wrong are not there at all.
+fn look(
+    store: &Store,
+    reporter: &Arc<dyn Reporter>,
+    interrupted: &AtomicBool,
+) -> Result<(Report, BTreeSet<Blake3>), Error> {
     let listed = store.list().or_fail(Kind::Other, || "failed to list the layers".into())?;
     let peek = |listed: &Listed| (listed.id, store.peek(&listed.id).ok().flatten());
     let found: Vec<(Blake3, Option<StoredLayer>)> = listed.par_iter().map(peek).collect();
@@ -192,14 +205,16 @@ fn look(store: &Store, reporter: &Arc<dyn Reporter>, interrupted: &AtomicBool) -
     };
     flaws.retain(|id, _| there.contains(id));
     let mut report = Report { layers: found.len(), bytes, ..Report::default() };
+    let mut missing = BTreeSet::new();
     for loose in store.loose().or_fail(Kind::Other, || "failed to list the steps".into())? {
         match loose.layer {
-            Some(layer) => flaws.entry(layer).or_insert_with(|| vec![Flaw { path: None, what: "is missing" }]),
-            None => {
-                report.steps.push(DamagedStep { key: loose.key, repair: None });
-                continue;
+            Some(layer) if flaws.contains_key(&layer) => {}
+            Some(layer) => {
+                flaws.insert(layer, vec![Flaw { path: None, what: "is missing" }]);
+                missing.insert(layer);
             }
-        };
+            None => report.steps.push(DamagedStep { key: loose.key, repair: None }),
+        }
     }
     for (id, flaws) in flaws {
         let layer = found.iter().find(|(other, _)| *other == id).and_then(|(_, layer)| layer.as_ref());
@@ -216,5 +231,5 @@ fn look(store: &Store, reporter: &Arc<dyn Reporter>, interrupted: &AtomicBool) -
             repair: None,
         });
     }
-    Ok(report)
+    Ok((report, missing))
 }

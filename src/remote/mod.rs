@@ -197,9 +197,9 @@ impl Remotes {
     pub fn fetch(&self, key: &Key) -> Option<(String, (StoredLayer, Vec<u8>))> {
         let fetch = |remote: &Remote| Some((remote.url(), remote.fetch(key, &self.means)?));
         let (from, (layer, note)) = self.all.iter().find_map(fetch)?;
-        // What one cache has, the others may want.
+        // What one cache has, the others may want; instead of what this machine may have made of damage, if it did.
         if self.all.len() > 1 {
-            self.send(key, &layer, &note, false);
+            self.send(key, &layer, &note, self.means.store.is_forgotten(key));
         }
         Some((from, (layer, note)))
     }

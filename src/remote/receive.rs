@@ -27,7 +27,7 @@ struct Received {
 impl Remote {
     /// See [`super::Remotes::fetch`].
     pub(super) fn fetch(&self, key: &Key, means: &Means) -> Option<(StoredLayer, Vec<u8>)> {
-        if !self.is_there(means) {
+        if !self.is_there(means) || self.may_have_damage(key, means) {
             return None;
         }
         let kept = self.receive(key, None, means).and_then(|received| {
@@ -47,7 +47,7 @@ impl Remote {
 
     /// Puts a layer in place again that is damaged or missing, if the answer to this key here is that layer.
     pub(super) fn restore(&self, layer: &Blake3, answer: &Answer, means: &Means) -> bool {
-        if !self.is_there(means) {
+        if !self.is_there(means) || self.may_have_damage(&answer.key, means) {
             return false;
         }
         let restored = self.receive(&answer.key, Some(layer), means).and_then(|received| {
@@ -59,6 +59,11 @@ impl Remote {
             self.tell(failure, means);
             false
         })
+    }
+
+    /// Whether this machine may itself have sent the answer to a key, and it may have been made of damage.
+    fn may_have_damage(&self, key: &Key, means: &Means) -> bool {
+        self.push && means.store.is_forgotten(key)
     }
 
     /// What the answer to a key holds; only if it is this layer, where one is named.

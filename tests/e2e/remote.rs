@@ -67,7 +67,7 @@ impl Case {
         let found = listed.iter().find(|layer| layer["made"].as_str() == Some(made));
         let id = found.unwrap_or_else(|| panic!("no layer of {made}: {listed:#?}"))["id"].as_str().unwrap().to_owned();
         let keys = self.directory.join("cache/store/keys");
-        let answers = |key: &String| fs::read(keys.join(key)).unwrap()[32..64] == hex::decode(&id).unwrap();
+        let answers = |key: &String| fs::read(keys.join(key)).unwrap()[40..72] == hex::decode(&id).unwrap();
         let keys = names(&keys).into_iter().filter(answers).collect();
         (id, keys)
     }

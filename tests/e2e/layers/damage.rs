@@ -33,7 +33,7 @@ fn no_build_uses_what_is_damaged() {
     let key_of = |id: &str| {
         let id = hex::decode(id).unwrap();
         let keys = names(&store.join("keys"));
-        keys.into_iter().find(|key| fs::read(store.join("keys").join(key)).unwrap()[32..64] == id).unwrap()
+        keys.into_iter().find(|key| fs::read(store.join("keys").join(key)).unwrap()[40..72] == id).unwrap()
     };
     let (script_key, hello_key) = (key_of(&script), key_of(&hello));
     let mut random = Random::new();
@@ -93,40 +93,62 @@ fn what_was_made_on_top_of_damage_is_made_again_whatever_spec_it_was_of() {
     spec(&case, "small", &["tiny-hello", "odd-tool"], "");
     case.build(&["--force"]).with(4, &["its bytes are not those of the tree", "layers verify --repair"]);
     flip(&data, 3);
-    for by_hand in [true, false] {
+    for (finder, name) in [("a repair", "three"), ("somebody who looks", "four"), ("another build", "five")] {
         // Nothing is made yet on top of what will be damaged, and then a variant is that no spec is of any more.
         case.run(&["cache", "clean", "--images"]).with(0, &[]);
         variant("one");
         flip(&data, 3);
-        let name = if by_hand { "three" } else { "four" };
         variant(name);
         let bad = sums();
         assert!(variant(name).contains("finalize: reused"), "the damage is found too early");
         assert_eq!(bad, sums());
         variant("one");
-        match by_hand {
-            true => {
+        match finder {
+            "a repair" => {
                 let ended = case.run(&["layers", "verify", "--repair"]);
                 let named = "  removed: `image-composer build` with the spec of small makes it again\n";
                 ended.with(0, &["removed 1 damaged layers", "made on top of them", "images of the image cache", named]);
                 case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
             }
-            // Who builds comes upon it, too.
-            false => {
+            "somebody who looks" => {
                 case.run(&["layers", "verify"]).with(1, &["/usr/share/tiny-hello/data has other bytes"]);
-                case.run(&["cache", "clean", "--images"]).with(0, &[]);
+            }
+            // In another boot of the machine, of the other variant.
+            _ => {
+                let layers = case.directory.join("cache/store/layers");
+                for layer in names(&layers) {
+                    fs::write(layers.join(layer).join("checked"), "another boot").unwrap();
+                }
+                let text = case.build(&["--stage", "configuration", "--log-level", "debug"]).with(0, &[]).text.clone();
+                assert!(text.contains("a layer whose files are damaged"), "{text}");
             }
         }
         let text = variant(name);
         assert!(text.contains("run ./copy.sh: rebuilt") && text.contains("finalize: rebuilt"), "{text}");
         assert!(text.contains("configure essential packages: reused"), "nothing good is lost: {text}");
-        assert!(text.contains("configure other packages: rebuilt"), "{text}");
+        // The other build made it again already.
+        let how = if finder == "another build" { "reused" } else { "rebuilt" };
+        assert!(text.contains(&format!("configure other packages: {how}")), "{text}");
         assert_ne!(sums(), bad);
         assert_eq!(fs::read(&data).unwrap(), whole);
-        let copy = id(&listed(&case), "run ./copy.sh");
-        assert_eq!(fs::read(directory(&case, &copy).join("fs/var").join(name)).unwrap(), whole);
+        let lineage = fs::read_to_string(case.directory.join("cache/stacks/small.json")).unwrap();
+        let copies = listed(&case).into_iter().filter(|layer| layer["made"].as_str() == Some("run ./copy.sh"));
+        let copies: Vec<String> = copies.map(|layer| layer["id"].as_str().unwrap().to_owned()).collect();
+        let copy = copies.iter().find(|id| lineage.contains(*id)).unwrap();
+        assert_eq!(fs::read(directory(&case, copy).join("fs/var").join(name)).unwrap(), whole);
     }
     variant("two");
+    assert_eq!(sums(), good);
+    // What is missing nobody has read: what was made before it was lost stays.
+    fs::remove_dir_all(directory(&case, &hello)).unwrap();
+    let ended = case.run(&["layers", "verify", "--repair"]);
+    ended.with(0, &["its index is missing", "removed 1 damaged layers"]);
+    assert!(!ended.text.contains("on top of") && !ended.text.contains("image cache"), "{}", ended.text);
+    let text = variant("two");
+    assert!(text.contains("finalize: reused"), "{text}");
+    fs::remove_dir_all(case.directory.join("cache/images")).unwrap();
+    let text = variant("two");
+    assert!(text.contains("run ./copy.sh: reused"), "{text}");
     assert_eq!(sums(), good);
     case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
     case.nothing_is_left();

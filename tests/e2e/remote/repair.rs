@@ -92,3 +92,43 @@ fn what_is_damaged_is_fetched_where_a_cache_has_it() {
     gate.lock_shared().unwrap();
     case.run(&["layers", "verify", "--repair"]).with(1, &["a build is running with this cache directory"]);
 }
+
+#[test]
+fn what_was_made_of_damage_does_not_come_back_from_where_it_was_sent() {
+    if !have(&["docker-registry"]) {
+        return;
+    }
+    let registry = Registry::start(Setup::default());
+    let url = format!("oci://{}/cache", registry.host());
+    let Some(case) = machine(User::WithoutRange, "remote-forget", &format!("{{url: \"{url}\", push: true}}")) else {
+        return;
+    };
+    case.compose();
+    let hello = case.layer_of("tiny-hello 1.0").0;
+    let data = case.layer(&hello).join("fs/usr/share/tiny-hello/data");
+    let whole = fs::read(&data).unwrap();
+    case.write("change.sh", "#!/bin/sh\ncat /usr/share/tiny-hello/data > /var/changed\n");
+    let changed = || {
+        let lineage = case.lineage();
+        let layers = names(&case.directory.join("cache/store/layers"));
+        let made = layers.into_iter().filter(|id| lineage.contains(id.as_str()));
+        let mut made = made.filter_map(|id| fs::read(case.layer(&id).join("fs/var/changed")).ok());
+        made.next().unwrap()
+    };
+    flip(&data, 3);
+    case.compose();
+    let bad = changed();
+    assert_ne!(bad, whole);
+    case.run(&["layers", "verify", "--repair"]).with(0, &["removed 1 damaged layers", "made on top of them"]);
+    let text = case.compose().text;
+    assert!(text.contains(SAID) && !text.contains("fetched from"), "{text}");
+    assert_eq!(changed(), whole);
+
+    // And the registry has what is good now.
+    forget(&case);
+    let text = case.compose().text;
+    assert!(!text.contains(SAID) && text.contains(&format!("{LAST}: fetched")), "{text}");
+    assert_eq!(changed(), whole);
+    case.run(&["layers", "verify"]).with(0, &["layers are whole"]);
+    case.nothing_is_left();
+}
