@@ -235,7 +235,8 @@ fn what_changed_of_rpm_packages_is_told_of_the_step_that_it_concerns() {
         text
     };
     let compose = ["--stage", "compose", "--log-level", "debug"];
-    let [base, kernel, default, other] = ["base", "kernel", "default", "other"].map(|group| format!("run scriptlets of {group} packages"));
+    let [base, kernel, default, other] =
+        ["base", "kernel", "default", "other"].map(|group| format!("run scriptlets of {group} packages"));
     build("kernel, sudo", "", &compose);
     let text = build("kernel, sudo", "", &compose);
     says(&text, &["compose: reused ("]);
