@@ -37,15 +37,14 @@ struct Extracted<U> {
     groups: Vec<Vec<Option<U>>>,
     /// Groups that have been handed over.
     handed: usize,
-    to: Sender<Result<Vec<U>, Error>>,
 }
 
 impl<U> Extracted<U> {
     /// Hands over every group that is whole, in order.
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, to: &Sender<Result<Vec<U>, Error>>) {
         while let Some(group) = self.groups.get_mut(self.handed).filter(|group| group.iter().all(Option::is_some)) {
             // Nobody takes it: the work has ended before its time, and knows why.
-            let _ = self.to.send(Ok(group.drain(..).flatten().collect()));
+            let _ = to.send(Ok(group.drain(..).flatten().collect()));
             self.handed = self.handed.saturating_add(1);
         }
     }
@@ -75,10 +74,11 @@ pub fn unpack_ahead<T, U: Send>(
     let stopped = AtomicBool::new(false);
     let (to, receiver) = channel();
     let empty = |group| members(group).map(|_| None).collect();
-    let mut extracted = Extracted { groups: groups.iter().map(empty).collect(), handed: 0, to };
-    extracted.hand_over();
+    let mut extracted = Extracted { groups: groups.iter().map(empty).collect(), handed: 0 };
+    extracted.hand_over(&to);
     let extracted = Mutex::new(extracted);
-    let extract = || {
+    // Each has a sender of its own: when all have ended, whoever waits for more learns of it.
+    let extract = |to: Sender<Result<Vec<U>, Error>>| {
         while let Some((group, (place, (package, file)))) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stopped.load(Ordering::Relaxed) {
                 break;
@@ -91,11 +91,11 @@ pub fn unpack_ahead<T, U: Send>(
                     if let Some(slot) = extracted.groups.get_mut(*group).and_then(|group| group.get_mut(*place)) {
                         *slot = Some(unpacked);
                     }
-                    extracted.hand_over();
+                    extracted.hand_over(&to);
                 }
                 Err(error) => {
                     stopped.store(true, Ordering::Relaxed);
-                    let _ = extracted.to.send(Err(error));
+                    let _ = to.send(Err(error));
                 }
             }
         }
@@ -104,12 +104,14 @@ pub fn unpack_ahead<T, U: Send>(
         let failed = |source| Error::io(Kind::Build, "start", Path::new("a thread"), source);
         for _ in 0..cx.parallel.clamp(1, tasks.len().max(1)) {
             // Threads of their own: the work computes in parallel, too, and must not wait for them.
-            let thread = thread::Builder::new().name("unpack".into()).spawn_scoped(scope, extract);
+            let (extract, to) = (&extract, to.clone());
+            let thread = thread::Builder::new().name("unpack".into()).spawn_scoped(scope, move || extract(to));
             if let Err(error) = thread {
                 stopped.store(true, Ordering::Relaxed);
                 return Err(failed(error));
             }
         }
+        drop(to);
         let result = work(&Groups { groups: receiver });
         stopped.store(true, Ordering::Relaxed);
         result
