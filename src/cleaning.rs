@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use layers::{Store, size_of};
+use layers::{Key, Store, size_of};
 
 use crate::cli::options::CleanWhat;
 use crate::config::Config;
@@ -96,6 +96,10 @@ pub fn settle(config: &Config, store: &Store) -> Result<usize, Error> {
     let count = ImageCache::new(&config.cache_dir).forget()?;
     // The directory stays: a build that runs may be writing to it.
     for entry in fs::read_dir(config.cache_dir.join("blobs")).into_iter().flatten().filter_map(Result::ok) {
+        // What has another name is being written, or somebody else's.
+        if !entry.file_name().to_str().is_some_and(|name| name.parse::<Key>().is_ok()) {
+            continue;
+        }
         let path = entry.path();
         match fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use layers::{Staging, Store, Workplace};
+use layers::{Staging, Store, Workplace, is_named_as_ours};
 use providers::distro::Catalogue;
 use providers::fetch::{self, Fetcher, Options, Progress, Proxies};
 use sandbox::{Cancel, Rung};
@@ -154,7 +154,8 @@ fn shell_command(request: &BuildRequest) -> String {
 fn sweep_sessions(work: &std::path::Path) {
     for entry in fs::read_dir(work).into_iter().flatten().filter_map(Result::ok) {
         let session = entry.path().join("session");
-        if !session.is_dir() {
+        // Not through a link, and nothing of other people's.
+        if !is_named_as_ours(&entry.path()) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) || !session.is_dir() {
             continue;
         }
         let Ok(lock) = File::open(entry.path().join("lock")) else { continue };

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::IoContext;
@@ -16,6 +17,9 @@ use crate::{Error, Store};
 
 const DAMAGED: &str = "damaged";
 const SETTLED: &str = "settled";
+
+/// Clocks stand still, and are set back.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// Which damage was found last. Two that are the same say that none was found in between.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,7 +53,8 @@ impl Store {
     /// Notes that damage is found.
     pub(crate) fn note_damage(&self) -> Result<(), Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.put(DAMAGED, format!("{} {}", now.as_nanos(), process::id()).as_bytes())
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        self.put(DAMAGED, format!("{} {} {number}", now.as_nanos(), process::id()).as_bytes())
     }
 
     fn note(&self, name: &str) -> Result<Vec<u8>, Error> {

@@ -41,4 +41,4 @@ pub use stack::{Stack, make_parents, needs_materialising, plain_mode};
 pub use store::{Store, StoredLayer};
 pub use tree::Tree;
 pub use upkeep::size_of;
-pub use workplace::{Staging, Workplace};
+pub use workplace::{Staging, Workplace, is_named_as_ours};

@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -120,6 +120,15 @@ impl Store {
         Ok(stored)
     }
 
+    /// Gives staged files their final place as a layer that is the answer to nothing: of a step that may have read
+    /// damage.
+    ///
+    /// # Errors
+    /// As [`Store::publish`].
+    pub fn put_down(&self, staging: Staging, layer: Layer) -> Result<StoredLayer, Error> {
+        self.place(staging, layer)
+    }
+
     /// Keeps a layer that came from elsewhere and that nobody vouches for, to be looked at. Its index does
     /// not say all that overlay shows (modes of the directories above, bytes of further names of files of the
     /// layers below), so builds do not see it, and one that makes the same layer puts its own in its place.
@@ -212,6 +221,7 @@ impl Store {
             return Ok(None);
         }
         let path = self.root.join("layers").join(id.to_hex()).join("index");
+        let seen = self.inode(id);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -221,16 +231,14 @@ impl Store {
         file.take(INDEX_BYTES_MAX).read_to_end(&mut index).at("read", &path)?;
         if Blake3::of(&index) != *id {
             tracing::warn!(layer = %id, "dropping a layer whose index is damaged");
-            self.drop_damaged(id)?;
-            return Ok(None);
+            return self.drop_seen(id, seen);
         }
         let layer = match Layer::decode(&index) {
             Ok(layer) => layer,
             // One that an earlier version took in, and that none takes any more.
             Err(error) => {
                 tracing::warn!(layer = %id, %error, "dropping a layer that means harm");
-                self.drop_damaged(id)?;
-                return Ok(None);
+                return self.drop_seen(id, seen);
             }
         };
         let stored = StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() };
@@ -238,8 +246,7 @@ impl Store {
         if !fs::read(&checked).is_ok_and(|era| era == self.era.as_bytes()) {
             if !stored.is_whole() {
                 tracing::warn!(layer = %id, "dropping a layer whose files are damaged");
-                self.drop_damaged(id)?;
-                return Ok(None);
+                return self.drop_seen(id, seen);
             }
             fs::write(&checked, self.era.as_bytes()).at("write", &checked)?;
         }
@@ -261,6 +268,21 @@ impl Store {
         }
         let Ok(layer) = Layer::decode(&index) else { return Ok(None) };
         Ok(Some(StoredLayer { id: *id, layer: Arc::new(layer), root: self.root.clone() }))
+    }
+
+    /// Takes the damaged layer away that was looked at; one that another process has put in its place meanwhile
+    /// is looked at in turn.
+    fn drop_seen(&self, id: &Blake3, seen: Option<u64>) -> Result<Option<StoredLayer>, Error> {
+        if self.inode(id) != seen {
+            return self.layer(id);
+        }
+        self.drop_damaged(id)?;
+        Ok(None)
+    }
+
+    /// Of a layer's directory, if it is there.
+    fn inode(&self, id: &Blake3) -> Option<u64> {
+        fs::metadata(self.root.join("layers").join(id.to_hex())).ok().map(|meta| meta.ino())
     }
 
     /// Takes a damaged layer away. The mark and the steps that were made on top of it go first: who is killed in

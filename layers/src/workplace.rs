@@ -1,7 +1,7 @@
 //! Directories for work in progress, each with a lock that says whether its maker lives.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,16 +53,20 @@ impl Drop for Staging {
         if !self.keep {
             // Best effort: what cannot be removed now is swept by a later run, which knows by the lock
             // that it may. So the lock goes last.
+            let mut is_empty = true;
             for entry in fs::read_dir(&self.path).into_iter().flatten().filter_map(Result::ok) {
                 let (path, is_directory) = (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
-                let _ = match is_directory {
+                let removed = match is_directory {
                     true => fs::remove_dir_all(path),
                     false if entry.file_name() == LOCK => Ok(()),
                     false => fs::remove_file(path),
                 };
+                is_empty &= removed.is_ok();
             }
-            let _ = fs::remove_file(self.path.join(LOCK));
-            let _ = fs::remove_dir(&self.path);
+            if is_empty {
+                let _ = fs::remove_file(self.path.join(LOCK));
+                let _ = fs::remove_dir(&self.path);
+            }
         }
     }
 }
@@ -106,6 +110,8 @@ impl Workplace {
                 made => made.at("create", &lock_path)?,
             };
             match lock.try_lock() {
+                // A sweeper had it for a moment, and has removed what it lay in.
+                Ok(()) if lock.metadata().at("examine", &lock_path)?.nlink() == 0 => continue,
                 Ok(()) => return Ok(Staging { path, keep: false, _lock: lock }),
                 // A sweeper looked at it between the two calls; it will remove it.
                 Err(TryLockError::WouldBlock) => continue,
@@ -123,9 +129,14 @@ fn sweep(root: &Path) -> Result<(), Error> {
         if !is_named_as_ours(&path) {
             continue;
         }
+        // Held until the directory is gone, so that nobody takes it meanwhile.
+        let mut held = None;
         let abandoned = match File::open(path.join(LOCK)) {
             Ok(lock) => match lock.try_lock() {
-                Ok(()) => true,
+                Ok(()) => {
+                    held = Some(lock);
+                    true
+                }
                 Err(TryLockError::WouldBlock) => false,
                 Err(TryLockError::Error(error)) => return Err(error).at("lock", path.join(LOCK)),
             },
@@ -139,12 +150,13 @@ fn sweep(root: &Path) -> Result<(), Error> {
         if abandoned {
             let _ = fs::remove_dir_all(&path);
         }
+        drop(held);
     }
     Ok(())
 }
 
-/// `job-PROCESS-NUMBER`.
-fn is_named_as_ours(path: &Path) -> bool {
+/// Whether a path is that of a directory for a piece of work, by its name: `job-PROCESS-NUMBER`.
+pub fn is_named_as_ours(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
     let parts: Option<Vec<&[u8]>> =

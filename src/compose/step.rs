@@ -71,6 +71,7 @@ pub fn run_noted_step(
         return Ok(note);
     }
     let started = Instant::now();
+    let damage = cx.store.damage().to("see whether damage was found")?;
     let work = work(stack)?;
     let staging = cx.work.stage().to("make a work directory")?;
     let session = Session {
@@ -127,9 +128,21 @@ pub fn run_noted_step(
     };
     let target = cx.store.stage().to("make a work directory")?;
     let layer = capture(captured, stack.tree(), volatile, &target, cx.epoch())?;
-    let stored = cx.keep(&stack.ids(), target, layer, key, &note, &[Made::step(title)])?;
+    let made = [Made::step(title)];
+    // Damage that was found while it ran it may have read: then this build goes on with it, and no other.
+    let is_clean = cx.store.damage().to("see whether damage was found")? == damage;
+    let stored = match is_clean {
+        true => cx.keep(&stack.ids(), target, layer, key, &note, &made)?,
+        false => {
+            let stored = cx.store.put_down(target, layer).to("keep a layer")?;
+            cx.tell_made(&stored, &made);
+            stored
+        }
+    };
     cx.step(title, recipe, &stored, Outcome::Built, started.elapsed().as_secs_f64());
-    cx.send(key, &stored, &note, true);
+    if is_clean {
+        cx.send(key, &stored, &note, true);
+    }
     stack.push(stored).to("apply a layer")?;
     Ok(note)
 }

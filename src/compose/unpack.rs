@@ -102,13 +102,15 @@ pub fn unpack_ahead<T, U: Send>(
     };
     thread::scope(|scope| {
         let failed = |source| Error::io(Kind::Build, "start", Path::new("a thread"), source);
-        for _ in 0..cx.parallel.clamp(1, tasks.len().max(1)) {
+        for number in 0..cx.parallel.clamp(1, tasks.len().max(1)) {
             // Threads of their own: the work computes in parallel, too, and must not wait for them.
             let (extract, to) = (&extract, to.clone());
             let thread = thread::Builder::new().name("unpack".into()).spawn_scoped(scope, move || extract(to));
-            if let Err(error) = thread {
-                stopped.store(true, Ordering::Relaxed);
-                return Err(failed(error));
+            match thread {
+                Ok(_) => {}
+                Err(error) if number == 0 => return Err(failed(error)),
+                // Fewer do, too.
+                Err(_) => break,
             }
         }
         drop(to);

@@ -153,7 +153,10 @@ impl ImageCache {
             ready.push(pending);
         }
         let named = target.publish_all(ready)?;
-        self.note_places(key, record.clone(), target)?;
+        // Without it the next build copies again; another process may just have cleared the cache.
+        if let Err(error) = self.note_places(key, record.clone(), target) {
+            tracing::debug!("where the image is is not noted: {}", crate::explain::chain(&error));
+        }
         named.settle();
         Ok(Some(self.artifacts(record, target)))
     }

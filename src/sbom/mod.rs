@@ -119,7 +119,7 @@ pub fn spdx(lock: &Lock, family: Family, name: &str, version: &str) -> Result<St
     let mut known = BTreeSet::new();
     for mut rendered in of_base.chain(rendered) {
         // A base may have several versions of one package: kernels, say.
-        if !known.insert(rendered.id.clone()) {
+        while !known.insert(rendered.id.clone()) {
             rendered.id = format!("{}-{}", rendered.id, element_id(&rendered.version_info));
         }
         relationships.push(Relationship {

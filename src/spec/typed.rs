@@ -57,7 +57,7 @@ record! {
 record! {
     /// The distribution that an image is made of.
     Base {
-        /// The provider: `debian`, `ubuntu`, `elxr`.
+        /// The provider: `debian`, `ubuntu`, `elxr`, `azurelinux`, `emt`, `redhat`, or one of your own.
         os: Located<OsName>,
         /// Its release, as text: `24.10` is not `24.1`.
         version: Located<VersionText>,

@@ -108,7 +108,8 @@ pub fn database_in(written: &str, stack: &Stack, facts: &RpmFacts) -> Result<Pre
         unreadable(error.into(), hint)
     })?;
     check_size(&database).map_err(|error| unreadable(error.into(), None))?;
-    let beside = [log, index].into_iter().filter(|path| entry(stack, path).is_some()).collect();
+    // Whether they are there is asked when they are removed: a scriptlet that reads the database makes them.
+    let beside = vec![log, index, journal];
     Ok(Present { database, place, beside, written: written.to_owned() })
 }
 

@@ -131,10 +131,10 @@ fn the_configuration_says_how_a_registry_is_reached() {
         case.write("config/image-composer/config.yaml", &format!("{before}registries:\n  - {text}\n"));
     };
     // Nobody vouches for it; then somebody for another one; then its own authority.
-    case.build(&[]).with(4, &["failed to use the base image"]);
+    case.build(&[]).with(4, &["failed to use the base image", "certificate"]);
     configure("{host: registry.example, ca_file: ../../ca.pem}");
-    case.build(&[]).with(4, &["failed to use the base image"]);
-    case.run(&["oci", "push", "base", &reference]).with(1, &[]);
+    case.build(&[]).with(4, &["failed to use the base image", "certificate"]);
+    case.run(&["oci", "push", "base", &reference]).with(1, &["certificate"]);
     configure(&format!("{{host: \"{}\", ca_file: ../../ca.pem}}", registry.host()));
     case.run(&["oci", "push", "base", &reference]).with(0, &["pushed"]);
     case.build(&["--skip-stage", "configuration"]).with(0, &["take the base image"]);

@@ -43,9 +43,10 @@ impl Rules {
         let mut literals = 0usize;
         let mut stack: Vec<PackageId> = rules.wishes.iter().flatten().map(|literal| literal.package).collect();
         for id in universe.installed() {
-            rules.add_installed(universe, id, &mut stack);
+            if !rules.add_installed(universe, id, &mut stack, &mut literals) {
+                return None;
+            }
         }
-        literals = rules.packages.iter().fold(literals, |sum, clause| sum.saturating_add(clause.len()));
         if recommends {
             stack.extend(universe.ids().filter(|&id| !universe.package(id).supplements.is_empty()));
         }
@@ -99,8 +100,15 @@ impl Rules {
     }
 
     /// What a package that is installed already says of new ones: what it excludes, and what it needs
-    /// where they are there. The rest was settled, well or badly, when it was installed.
-    fn add_installed(&mut self, universe: &Universe, id: PackageId, stack: &mut Vec<PackageId>) {
+    /// where they are there. The rest was settled, well or badly, when it was installed. False where that is too
+    /// much.
+    fn add_installed(
+        &mut self,
+        universe: &Universe,
+        id: PackageId,
+        stack: &mut Vec<PackageId>,
+        literals: &mut usize,
+    ) -> bool {
         let requires = universe.package(id).requires.iter().map(|requirement| &requirement.relation);
         let rich = requires.filter(|relation| matches!(relation, Relation::Rich(_)));
         let needed = rich.flat_map(|relation| clauses(universe, universe.term(relation), true));
@@ -110,9 +118,14 @@ impl Rules {
             // It holds as things are if a new package has to be absent; and these come first.
             if clause.first().is_some_and(|literal| !literal.wanted) {
                 stack.extend(clause.iter().filter(|literal| literal.wanted).map(|literal| literal.package));
+                *literals = literals.saturating_add(clause.len());
                 self.packages.push(clause);
+                if self.packages.len() > CLAUSES_MAX || *literals > LITERALS_MAX {
+                    return false;
+                }
             }
         }
+        true
     }
 }
 
