@@ -109,6 +109,8 @@ fn elsewhere() -> Option<PathBuf> {
         return None;
     }
     let place = memory.join(format!("image-composer-{}", User::WithoutRange.name()));
+    // A user of the same name and another number may have left one.
+    let _ = std::fs::remove_dir_all(&place);
     let _ = must_as(User::WithoutRange, Command::new("mkdir").arg("-p").arg(&place));
     Some(place)
 }
