@@ -153,7 +153,6 @@ mod tests {
             ("90site", "    return 0\n}\ndepends() { echo 95syslog syslog; }\nother() {", ""),
             ("95syslog", "    return 255", ""),
         ];
-        let modules: Vec<_> = modules.into_iter().collect();
         assert_eq!(left(&modules, ""), ["90site", "95syslog"]);
     }
 

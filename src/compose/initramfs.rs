@@ -30,10 +30,12 @@ pub fn make_beside(
 ) -> Result<(), Error> {
     let before = stack.clone();
     let followed = Followed::read(&distro.initramfs, &before)?;
-    let waits = to_come.iter().filter_map(|package| Some((package, followed.concerned_by(package)?)));
-    let waits =
-        waits.inspect(|(package, why)| tracing::debug!("the initial ramdisk waits for {}: {why}", package.name));
-    if waits.count() > 0 {
+    let waits = to_come.iter().filter_map(|package| Some((package.name, followed.concerned_by(package)?)));
+    let waits: Vec<(&str, String)> = waits.collect();
+    for (name, why) in &waits {
+        tracing::debug!("the initial ramdisk waits for {name}: {why}");
+    }
+    if !waits.is_empty() {
         work(stack)?;
         return make(cx, distro, stack);
     }

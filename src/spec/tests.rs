@@ -34,7 +34,7 @@ fn providers() -> KnownProviders {
 fn resolved_in(directory: &Path, text: &str) -> Result<ResolvedSpec, Vec<Problem>> {
     let providers = providers();
     let around =
-        Surroundings { spec_directory: directory, current_directory: Path::new("/work"), providers: &providers };
+        Surroundings { spec_directory: directory, current_directory: Path::new("/home/me"), providers: &providers };
     resolve_text(Path::new("spec.yml"), text.as_bytes(), &around).map(|(spec, _)| spec)
 }
 

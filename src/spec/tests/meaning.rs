@@ -14,7 +14,7 @@ fn the_smallest_spec_has_every_default() {
     assert_eq!(spec.disk.size, Some(6 << 30));
     let sizes: Vec<String> = spec.partitions().map(|p| format!("{} {}", p.id, p.size)).collect();
     assert_eq!(sizes, ["esp 512MiB", "root rest"]);
-    assert_eq!(spec.destination, Path::new("/work/output"));
+    assert_eq!(spec.destination, Path::new("/home/me/output"));
     let interface = &spec.network.interfaces[0];
     assert_eq!((interface.match_name.as_deref(), interface.dhcp), (Some("en*"), Dhcp::Yes));
 }
