@@ -64,7 +64,7 @@ fn build(
         return Ok(Vec::new());
     }
     let finish = spec.stages.contains(&Stage::Finalize);
-    let images = ImageCache::new(&request.config.cache_dir);
+    let images = ImageCache::new(&request.config.cache_dir, &means::boot());
     let lock = stages::lock(spec, given, cx)?;
     let facts = serde_json::to_vec(&cx.distro(spec)?).to("write the provider's facts")?;
     let key = image_key(spec, &lock, &facts, cx)?;
@@ -172,7 +172,7 @@ fn cached(
         return Ok(None);
     }
     let Some(record) = images.find(key) else { return Ok(None) };
-    if images.is_in_place(&record, target) {
+    if images.is_in_place(key, &record, target) {
         images.artifacts(&record, target).iter().for_each(|artifact| target.settle(&artifact.path));
         let why = "nothing has changed: the outputs are those of the last build";
         return Ok(Some((images.artifacts(&record, target), why)));
@@ -329,7 +329,7 @@ pub(crate) fn now() -> i64 {
 /// # Errors
 /// None at present; what cannot be read is left out.
 pub fn cached_images(config: &Config) -> Result<Vec<CachedImage>, Error> {
-    Ok(ImageCache::new(&config.cache_dir).list())
+    Ok(ImageCache::new(&config.cache_dir, &means::boot()).list())
 }
 
 /// What is kept of the one image whose hash begins so.

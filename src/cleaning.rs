@@ -25,7 +25,7 @@ pub fn clean(config: &Config, what: CleanWhat) -> Result<u64, Error> {
     let _alone = slots::alone(config)?;
     let packages = config.cache_dir.join("packages");
     let store = config.cache_dir.join("store");
-    let images = ImageCache::new(&config.cache_dir);
+    let images = ImageCache::new(&config.cache_dir, &means::boot());
     let below = |name: &str| config.cache_dir.join(name);
     let mut freed = 0u64;
     match what {
@@ -93,7 +93,7 @@ pub fn settle(config: &Config, store: &Store) -> Result<usize, Error> {
     if store.is_settled(&damage).to("see whether damage was found")? {
         return Ok(0);
     }
-    let count = ImageCache::new(&config.cache_dir).forget()?;
+    let count = ImageCache::new(&config.cache_dir, &means::boot()).forget()?;
     // The directory stays: a build that runs may be writing to it.
     for entry in fs::read_dir(config.cache_dir.join("blobs")).into_iter().flatten().filter_map(Result::ok) {
         // What has another name is being written, or somebody else's.

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, ResultExt};
 use crate::history::{Done, Ended, History};
 use crate::machine::Machine;
 use crate::progress::{Event, Outcome, Parts, Reporter};
-use crate::remote::Remotes;
+use crate::remote::{Holding, Offer, Remotes};
 use crate::spec::ResolvedSpec;
 use crate::spec::choice::Stage;
 
@@ -255,19 +255,29 @@ impl Context {
     /// failure: then the step runs.
     pub fn fetch(&self, recipe: &Recipe, title: &str) -> Option<(StoredLayer, Vec<u8>)> {
         let started = Instant::now();
-        let fetched = if self.reuse_layers { self.remotes.fetch(&recipe.key) } else { None };
-        let (from, found) = fetched?;
+        let (from, found) = self.remote(&recipe.key, Holding::Step)?;
         self.tell_made(&found.0, &[Made::step(title)]);
         let done = Done { title, recipe, outcome: Outcome::Fetched, layer: found.0.id };
         self.step_from(&done, Some(&from), started.elapsed().as_secs_f64());
         Some(found)
     }
 
-    /// Sends what a step made to the machines that share with this one, while the build goes on; `is_new` as
-    /// for [`Remotes::send`]. What goes wrong is told.
-    pub fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8], is_new: bool) {
+    /// The layer of a package that another machine extracted, taken into the store, as [`Context::fetch`].
+    pub fn fetch_package(&self, key: &Key, made: &Made) -> Option<(StoredLayer, Vec<u8>)> {
+        let (_, found) = self.remote(key, Holding::Package)?;
+        self.tell_made(&found.0, std::slice::from_ref(made));
+        Some(found)
+    }
+
+    fn remote(&self, key: &Key, holding: Holding) -> Option<(String, (StoredLayer, Vec<u8>))> {
+        if self.reuse_layers { self.remotes.fetch(key, holding) } else { None }
+    }
+
+    /// Sends what was made to the machines that share with this one, while the build goes on. What goes wrong
+    /// is told.
+    pub fn send(&self, offer: Offer<'_>) {
         if self.reuse_layers {
-            self.remotes.send(key, layer, note, is_new);
+            self.remotes.send(offer);
         }
     }
 

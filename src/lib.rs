@@ -35,6 +35,7 @@ pub mod machine;
 pub mod means;
 pub mod packages;
 pub mod patience;
+pub mod permits;
 pub mod progress;
 pub mod remote;
 pub mod sbom;

@@ -13,6 +13,7 @@ use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
 use crate::explain::chain;
 use crate::progress::Outcome;
+use crate::remote::{Holding, Offer};
 
 /// What a step is, apart from its key.
 pub struct Work {
@@ -62,7 +63,7 @@ pub fn run_noted_step(
     let key = &recipe.key;
     if let Some((layer, note)) = cx.recall(key, &[Made::step(title)])? {
         cx.step(title, recipe, &layer, Outcome::Reused, 0.0);
-        cx.send(key, &layer, &note, false);
+        cx.send(Offer { key, holding: Holding::Step, layer: &layer, note: &note, is_new: false });
         stack.push(layer).to("apply a layer")?;
         return Ok(note);
     }
@@ -141,7 +142,7 @@ pub fn run_noted_step(
     };
     cx.step(title, recipe, &stored, Outcome::Built, started.elapsed().as_secs_f64());
     if is_clean {
-        cx.send(key, &stored, &note, true);
+        cx.send(Offer { key, holding: Holding::Step, layer: &stored, note: &note, is_new: true });
     }
     stack.push(stored).to("apply a layer")?;
     Ok(note)

@@ -9,12 +9,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use layers::{Entry, TreePath, plain_mode};
+use layers::{Entry, Key, Layer, Staging, StoredLayer, TreePath, plain_mode};
 use providers::lock::{Group, LockedPackage};
+use rayon::prelude::*;
 
-use crate::context::Context;
+use crate::context::{Context, Made};
 use crate::error::{Error, Kind};
+use crate::packages::PackageFile;
+use crate::permits::Permits;
+use crate::remote::{Holding, Offer};
 use crate::stages::PackageSet;
+
+/// Layers of packages that are asked for at once where a layer cache may have them: most of the time, whoever asks
+/// waits for an answer.
+const FETCHED_AT_ONCE: usize = 8;
 
 /// The groups of a package set, extracted ahead of their being configured: one is configured by
 /// one process after another, which leaves the other processors to this.
@@ -50,8 +58,8 @@ impl<U> Extracted<U> {
     }
 }
 
-/// Extracts every package that no layer holds yet, several at once, while the groups that are there
-/// are worked with. Those of a group come before those of the next and large ones first: one that
+/// Extracts every package that no layer holds yet, as many at once as there are permits for `unpack` to take, while
+/// the groups that are there are worked with. Those of a group come before those of the next and large ones first: one that
 /// takes long keeps no processor from the others.
 ///
 /// # Errors
@@ -60,7 +68,7 @@ pub fn unpack_ahead<T, U: Send>(
     set: &PackageSet,
     groups: &[Group],
     cx: &Context,
-    unpack: impl Fn(&LockedPackage, &Path) -> Result<U, Error> + Sync,
+    unpack: impl Fn(&LockedPackage, &PackageFile, &Permits) -> Result<U, Error> + Sync,
     work: impl FnOnce(&Groups<U>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let members = |group: &Group| {
@@ -72,6 +80,8 @@ pub fn unpack_ahead<T, U: Send>(
     tasks.sort_by_key(|(group, (place, (package, _)))| (*group, Reverse(package.size), *place));
     let (next, done, total) = (AtomicUsize::new(0), AtomicU64::new(0), tasks.len() as u64);
     let stopped = AtomicBool::new(false);
+    let permits = Permits::new(cx.parallel);
+    let at_once = if cx.remotes.hold(Holding::Package) { cx.parallel.max(FETCHED_AT_ONCE) } else { cx.parallel };
     let (to, receiver) = channel();
     let empty = |group| members(group).map(|_| None).collect();
     let mut extracted = Extracted { groups: groups.iter().map(empty).collect(), handed: 0 };
@@ -83,7 +93,7 @@ pub fn unpack_ahead<T, U: Send>(
             if stopped.load(Ordering::Relaxed) {
                 break;
             }
-            let result = cx.check().and_then(|()| unpack(package, file));
+            let result = cx.check().and_then(|()| unpack(package, file, &permits));
             let mut extracted = extracted.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
                 Ok(unpacked) => {
@@ -102,7 +112,7 @@ pub fn unpack_ahead<T, U: Send>(
     };
     thread::scope(|scope| {
         let failed = |source| Error::io(Kind::Build, "start", Path::new("a thread"), source);
-        for number in 0..cx.parallel.clamp(1, tasks.len().max(1)) {
+        for number in 0..at_once.clamp(1, tasks.len().max(1)) {
             // Threads of their own: the work computes in parallel, too, and must not wait for them.
             let (extract, to) = (&extract, to.clone());
             let thread = thread::Builder::new().name("unpack".into()).spawn_scoped(scope, move || extract(to));
@@ -118,6 +128,66 @@ pub fn unpack_ahead<T, U: Send>(
         stopped.store(true, Ordering::Relaxed);
         result
     })
+}
+
+/// The layer and the note of a package that was extracted before, here or on another machine.
+///
+/// # Errors
+/// I/O errors of the store.
+pub fn at_hand(
+    key: &Key,
+    made: &Made,
+    file: &PackageFile,
+    cx: &Context,
+) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
+    if let Some((layer, note)) = cx.recall(key, std::slice::from_ref(made))? {
+        cx.send(Offer { key, holding: Holding::Package, layer: &layer, note: &note, is_new: false });
+        return Ok(Some((layer, note)));
+    }
+    Ok(if file.was_left() { None } else { cx.fetch_package(key, made) })
+}
+
+/// Which packages must be had as files: all but those that are missing while their layers are in the store or
+/// come from a layer cache. `key` is that of a package's layer.
+///
+/// # Errors
+/// I/O errors of the store; an interruption.
+pub fn needed(
+    packages: &[LockedPackage],
+    is_missing: &[bool],
+    key: impl Fn(&LockedPackage) -> Key + Sync,
+    cx: &Context,
+) -> Result<Vec<bool>, Error> {
+    if !cx.remotes.hold(Holding::Package) || !is_missing.contains(&true) {
+        return Ok(vec![true; packages.len()]);
+    }
+    let failed = |error| Error::build("failed to start threads").caused_by(error);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(cx.parallel.max(FETCHED_AT_ONCE)).build();
+    let is_needed = |(package, is_missing): (&LockedPackage, &bool)| {
+        cx.check()?;
+        let (key, made) = (key(package), Made::package(&package.name, &package.version));
+        let has_layer =
+            *is_missing && (cx.recall(&key, &[made.clone()])?.is_some() || cx.fetch_package(&key, &made).is_some());
+        Ok(!has_layer)
+    };
+    threads.map_err(failed)?.install(|| packages.par_iter().zip(is_missing).map(is_needed).collect())
+}
+
+/// Keeps the layer of a package that was extracted here, and lets others have it.
+///
+/// # Errors
+/// I/O errors of the store.
+pub fn keep(
+    key: &Key,
+    made: Made,
+    staging: Staging,
+    layer: Layer,
+    note: &[u8],
+    cx: &Context,
+) -> Result<StoredLayer, Error> {
+    let layer = cx.keep(&[], staging, layer, key, note, &[made])?;
+    cx.send(Offer { key, holding: Holding::Package, layer: &layer, note, is_new: true });
+    Ok(layer)
 }
 
 /// Gives the directories of an extracted payload their modes: extractors make them 0755, and few

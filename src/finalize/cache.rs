@@ -9,18 +9,14 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use image::Sink;
-use image::raw::RawFile;
 use layers::{Key, Sha256};
-use rustix::fs::{SeekFrom, seek};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sha2::Digest;
 
+use super::copy::{clone, copy, digest};
 use super::output::Artifact;
 use super::target::Target;
 use crate::error::{Error, Kind, ResultExt};
@@ -29,6 +25,7 @@ use crate::error::{Error, Kind, ResultExt};
 #[derive(Clone, Debug)]
 pub struct ImageCache {
     root: PathBuf,
+    boot: String,
 }
 
 /// One image of the cache.
@@ -60,6 +57,9 @@ impl CachedImage {
 pub struct Record {
     /// The image's name; at most so many are kept of each.
     pub name: String,
+    /// The boot of the machine in which the outputs were written, or found to be whole.
+    #[serde(default)]
+    boot: String,
     files: Vec<KeptFile>,
 }
 
@@ -96,9 +96,9 @@ impl Place {
 }
 
 impl ImageCache {
-    /// The image cache below a cache directory.
-    pub fn new(cache: &Path) -> Self {
-        Self { root: cache.join("images") }
+    /// The image cache below a cache directory; `boot` is the id of this boot of the machine.
+    pub fn new(cache: &Path, boot: &str) -> Self {
+        Self { root: cache.join("images"), boot: boot.to_owned() }
     }
 
     fn place(&self, key: &Key) -> PathBuf {
@@ -113,12 +113,27 @@ impl ImageCache {
         serde_json::from_str(&text).ok()
     }
 
-    /// Whether every output lies in the target just as it was written.
-    pub fn is_in_place(&self, record: &Record, target: &Target) -> bool {
-        record.files.iter().all(|file| {
+    /// Whether every output lies in the target just as it was written. Nothing of it was synced, so those of
+    /// another boot of the machine are read through.
+    pub fn is_in_place(&self, key: &Key, record: &Record, target: &Target) -> bool {
+        let lies = |file: &KeptFile| {
             let path = target.directory.join(&file.name);
             file.written.is_some() && Place::of(&path) == file.written
-        })
+        };
+        let is_whole = |file: &KeptFile| {
+            let path = target.directory.join(&file.name);
+            let found = File::open(&path).ok().and_then(|opened| digest(opened, &path).ok());
+            found == Some((file.sha256, file.size))
+        };
+        if !record.files.iter().all(lies) || record.boot != self.boot && !record.files.iter().all(is_whole) {
+            return false;
+        }
+        if record.boot != self.boot {
+            let record = Record { boot: self.boot.clone(), ..record.clone() };
+            // Without it the next build reads them again.
+            let _ = write_record(&self.place(key), &record);
+        }
+        true
     }
 
     /// The artifacts of a record, where the target has or will have them.
@@ -215,7 +230,7 @@ impl ImageCache {
                 written: None,
             });
         }
-        let record = Record { name: name.to_owned(), files };
+        let record = Record { name: name.to_owned(), boot: self.boot.clone(), files };
         write_record(making, &record)?;
         Ok(record)
     }
@@ -269,6 +284,7 @@ impl ImageCache {
     }
 
     fn note_places(&self, key: &Key, mut record: Record, target: &Target) -> Result<(), Error> {
+        record.boot.clone_from(&self.boot);
         for file in &mut record.files {
             file.written = Place::of(&target.directory.join(&file.name));
         }
@@ -309,110 +325,6 @@ fn write_record(directory: &Path, record: &Record) -> Result<(), Error> {
     fs::rename(&path, &place).map_err(|e| Error::io(Kind::Build, "rename to", &place, e))
 }
 
-/// Copies a file with its holes; blocks are shared where the file system can.
-fn clone(source: &File, to: File, path: &Path) -> Result<File, Error> {
-    let size = source.metadata().map_err(|e| Error::io(Kind::Build, "look at", path, e))?.len();
-    let mut sink = RawFile::new(to, path, size).to("copy an image")?;
-    if !sink.file(0, source, size).to("copy an image")? {
-        // Another file system. By place, as the attempt has moved the file's own; past the holes, which a raw
-        // disk mostly is.
-        let mut offset = 0u64;
-        let mut buffer = vec![0; 1 << 20];
-        while offset < size {
-            offset = match seek(source, SeekFrom::Data(offset)) {
-                Ok(data) => data,
-                Err(Errno::NXIO) => break,
-                Err(_) => offset,
-            };
-            let count = source.read_at(&mut buffer, offset).map_err(|e| Error::io(Kind::Build, "read", path, e))?;
-            if count == 0 {
-                break;
-            }
-            sink.data(offset, &buffer[..count]).to("copy an image")?;
-            offset = offset.saturating_add(count as u64);
-        }
-    }
-    sink.finish().to("copy an image")
-}
-
-/// Copies a file and gives the digest and size of the copy.
-fn copy(source: &File, to: File, path: &Path) -> Result<(Sha256, u64), Error> {
-    use std::io::Seek;
-    let mut file = clone(source, to, path)?;
-    file.rewind().map_err(|e| Error::io(Kind::Build, "read", path, e))?;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut size = 0u64;
-    loop {
-        let count = file.read(&mut buffer).map_err(|e| Error::io(Kind::Build, "read", path, e))?;
-        if count == 0 {
-            return Ok((Sha256(hasher.finalize().into()), size));
-        }
-        hasher.update(&buffer[..count]);
-        size = size.saturating_add(count as u64);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use layers::KeyBuilder;
-
-    #[test]
-    fn an_image_comes_back_whole_or_not_at_all() {
-        let home = tempfile::tempdir().unwrap();
-        let cache = ImageCache::new(&home.path().join("cache"));
-        let key = KeyBuilder::new("image", 1).finish();
-        let target = |name: &str| Target { directory: home.path().join(name), force: false };
-        let one = target("one");
-        one.prepare(&[]).unwrap();
-        let path = one.directory.join("a.raw");
-        fs::write(&path, b"bytes").unwrap();
-        let artifact = Artifact { path: path.clone(), kind: "raw".into(), sha256: Sha256::of(b"bytes"), size: 5 };
-        cache.keep(&key, "a", &[artifact], &one, 5).unwrap();
-        let record = cache.find(&key).unwrap();
-        assert!(cache.is_in_place(&record, &one));
-        let two = target("two");
-        two.prepare(&[]).unwrap();
-        assert!(!cache.is_in_place(&record, &two));
-        cache.restore(&key, &record, &two).unwrap().unwrap();
-        assert_eq!(fs::read(two.directory.join("a.raw")).unwrap(), b"bytes");
-        // Whoever changes an output changes neither the cache nor the belief that it is in place.
-        fs::write(two.directory.join("a.raw"), b"other").unwrap();
-        let record = cache.find(&key).unwrap();
-        assert!(!cache.is_in_place(&record, &two));
-        fs::write(cache.place(&key).join("a.raw"), b"bytez").unwrap();
-        let three = target("three");
-        three.prepare(&[]).unwrap();
-        assert!(cache.restore(&key, &record, &three).unwrap().is_none());
-        assert!(cache.find(&key).is_none());
-    }
-
-    #[test]
-    fn an_image_is_kept_on_another_file_system() {
-        let home = tempfile::tempdir().unwrap();
-        let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
-            println!("skipped: there is no /dev/shm");
-            return;
-        };
-        let cache = ImageCache::new(memory.path());
-        let key = KeyBuilder::new("image", 1).finish();
-        let mut bytes = vec![0; 5 << 20];
-        bytes[70_000..200_000].fill(1);
-        bytes[3 << 20..][..10_000].fill(2);
-        let path = home.path().join("a.raw");
-        let file = RawFile::new(File::create(&path).unwrap(), &path, bytes.len() as u64);
-        let mut file = file.unwrap();
-        file.data(0, &bytes).unwrap();
-        file.finish().unwrap();
-        let size = bytes.len() as u64;
-        let artifact = Artifact { path, kind: "raw".into(), sha256: Sha256::of(&bytes), size };
-        let one = Target { directory: home.path().to_path_buf(), force: false };
-        cache.keep(&key, "a", &[artifact], &one, 5).unwrap();
-        assert!(fs::read(cache.place(&key).join("a.raw")).unwrap() == bytes);
-        let two = Target { directory: home.path().join("two"), force: false };
-        two.prepare(&[]).unwrap();
-        cache.restore(&key, &cache.find(&key).unwrap(), &two).unwrap().expect("a whole image");
-        assert!(fs::read(two.directory.join("a.raw")).unwrap() == bytes);
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

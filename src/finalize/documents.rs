@@ -34,12 +34,7 @@ pub fn publish(
 ) -> Result<(Vec<Artifact>, Named), Error> {
     let mut artifacts = Vec::new();
     let mut ready = Vec::new();
-    let digests = images.par_iter().map(|(_, pending)| {
-        // The disk works meanwhile. The kernel tells of a failure once, so this is where it counts.
-        let (digest, synced) = rayon::join(|| digest(pending, cx), || pending.sync());
-        synced.and(digest)
-    });
-    let digests: Result<Vec<_>, Error> = digests.collect();
+    let digests: Result<Vec<_>, Error> = images.par_iter().map(|(_, pending)| digest(pending, cx)).collect();
     for ((kind, pending), (sha256, size)) in images.into_iter().zip(digests?) {
         artifacts.push(Artifact { path: pending.path().to_path_buf(), kind: kind.into(), sha256, size });
         ready.push(pending);

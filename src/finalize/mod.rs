@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod cache;
+mod copy;
 pub mod disk;
 #[cfg(test)]
 mod disk_tests;

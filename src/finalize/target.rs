@@ -221,6 +221,9 @@ fn exists(path: &Path) -> Error {
         .hint("--force overwrites it, --output-dir names another directory")
 }
 
+/// Types of file systems that are elsewhere, or in a process (statfs(2)): CephFS, CIFS, FUSE and SMB.
+const TELL_LATE: [u32; 4] = [0x00c3_6400, 0xff53_4d42, 0x6573_5546, 0xfe53_4d42];
+
 impl Pending {
     /// The open file.
     pub fn file(&self) -> &File {
@@ -252,20 +255,21 @@ impl Pending {
         self.file.write_all(bytes).map_err(|source| full(&self.path, source))
     }
 
-    /// Makes what is written durable.
+    /// Waits until a file system that takes bytes before it knows whether it has room for them has told.
     ///
     /// # Errors
     /// A full disk; other I/O errors, each of which the kernel tells of once (fsync(2)).
-    pub fn sync(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(|source| full(&self.path, source))
+    fn hear_out(&self) -> Result<(), Error> {
+        let tells_late = rustix::fs::fstatfs(&self.file).is_ok_and(|fs| TELL_LATE.contains(&(fs.f_type as u32)));
+        if tells_late { self.file.sync_data().map_err(|source| full(&self.path, source)) } else { Ok(()) }
     }
 
-    /// Makes the file durable and gives it its name.
+    /// Gives the file its name. It is not made durable: see docs/decisions/store-checks.md.
     ///
     /// # Errors
     /// A file is in the way and may not be replaced; I/O errors.
     pub fn publish(self) -> Result<PathBuf, Error> {
-        self.sync()?;
+        self.hear_out()?;
         let fd = self.file.as_fd();
         let link = |to: &Path| {
             use std::os::fd::AsRawFd;

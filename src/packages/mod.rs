@@ -3,6 +3,7 @@
 //! words in which a choice fails are the same for both.
 
 mod deb;
+mod file;
 mod kernel;
 mod memory;
 mod ranked;
@@ -19,6 +20,7 @@ use providers::lock::{Lock, Request};
 use providers::repository::Repository;
 use providers::trust::Keyring;
 
+pub use file::PackageFile;
 use ranked::Ranked;
 pub use request::request;
 use rpm::RpmRepository;

@@ -66,6 +66,7 @@ pub struct Remote {
     repository: Repository,
     trust: Trust,
     push: bool,
+    packages: bool,
     signer: Option<Signer>,
     /// The keys whose answers are damaged there, with a digest of what was found.
     damaged: Mutex<BTreeMap<Key, Sha256>>,
@@ -136,6 +137,7 @@ impl Remote {
                 false => Trust::Keys(settings.keys.clone()),
             },
             push: settings.push,
+            packages: settings.packages,
             signer,
             damaged: Mutex::default(),
             is_lost: AtomicBool::new(false),
@@ -146,6 +148,11 @@ impl Remote {
     /// Where it is: `oci://HOST/REPOSITORY`.
     fn url(&self) -> String {
         format!("oci://{}", self.name)
+    }
+
+    /// Whether such layers lie there.
+    fn holds(&self, holding: Holding) -> bool {
+        holding == Holding::Step || self.packages
     }
 
     /// Whether it is asked at all, or not any more.
@@ -178,6 +185,31 @@ impl Remote {
     }
 }
 
+/// What a layer holds. Those of packages lie in caches that are near, because unpacking a package costs less
+/// than fetching its layer from afar.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holding {
+    /// What a step changed.
+    Step,
+    /// The files of a package.
+    Package,
+}
+
+/// A layer that caches are to have.
+#[derive(Clone, Copy)]
+pub struct Offer<'a> {
+    /// The key that it answers.
+    pub key: &'a Key,
+    /// What it holds.
+    pub holding: Holding,
+    /// The layer.
+    pub layer: &'a StoredLayer,
+    /// The step's note.
+    pub note: &'a [u8],
+    /// Whether this build has made it, so that they were asked for it already.
+    pub is_new: bool,
+}
+
 /// The caches that are asked, one after the other.
 pub struct Remotes {
     all: Arc<[Remote]>,
@@ -194,12 +226,13 @@ impl Remotes {
 
     /// The layer that a step with this key made elsewhere, taken into the store, with the step's note, and where
     /// it was: `oci://HOST/REPOSITORY`. All of it is verified before it is there.
-    pub fn fetch(&self, key: &Key) -> Option<(String, (StoredLayer, Vec<u8>))> {
+    pub fn fetch(&self, key: &Key, holding: Holding) -> Option<(String, (StoredLayer, Vec<u8>))> {
         let fetch = |remote: &Remote| Some((remote.url(), remote.fetch(key, &self.means)?));
-        let (from, (layer, note)) = self.all.iter().find_map(fetch)?;
+        let (from, (layer, note)) = self.all.iter().filter(|remote| remote.holds(holding)).find_map(fetch)?;
         // What one cache has, the others may want; instead of what this machine may have made of damage, if it did.
         if self.all.len() > 1 {
-            self.send(key, &layer, &note, self.means.store.is_forgotten(key));
+            let is_new = self.means.store.is_forgotten(key);
+            self.send(Offer { key, holding, layer: &layer, note: &note, is_new });
         }
         Some((from, (layer, note)))
     }
@@ -211,9 +244,13 @@ impl Remotes {
         self.all.iter().find(restores).map(|remote| remote.name.as_str())
     }
 
-    /// Lets the caches that take layers have one, unless they have it, while the caller goes on; `is_new` says
-    /// that this build has made it, so that they were asked for it already.
-    pub fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8], is_new: bool) {
-        self.outbox.send(key, layer, note, is_new);
+    /// Lets the caches that take layers have one, unless they have it, while the caller goes on.
+    pub fn send(&self, offer: Offer<'_>) {
+        self.outbox.send(offer);
+    }
+
+    /// Whether any of them may have such a layer.
+    pub fn hold(&self, holding: Holding) -> bool {
+        self.all.iter().any(|remote| remote.holds(holding))
     }
 }

@@ -1,4 +1,4 @@
-//! What caches are to have, sent by a thread of its own: a slow registry delays no step. Who drops the outbox
+//! What caches are to have, sent by threads of their own: a slow registry delays no step. Who drops the outbox
 //! waits until all is sent, or until somebody asks for the end of it.
 
 use std::collections::BTreeSet;
@@ -8,10 +8,13 @@ use std::thread::{self, JoinHandle};
 
 use layers::{Key, StoredLayer};
 
-use super::{Failure, Means, Remote};
+use super::{Failure, Holding, Means, Offer, Remote};
 
-/// Layers that wait to be sent, at most; then whoever has another waits. A build has a few dozen steps.
-const WAITING_MAX: usize = 64;
+/// Layers that wait to be sent, at most; then whoever has another waits. A build has a few dozen steps, and some
+/// hundred packages.
+const WAITING_MAX: usize = 4096;
+/// Threads that send: most of the time they wait for an answer.
+const SENDERS: usize = 4;
 
 /// Takes layers and sends them.
 pub(super) struct Outbox {
@@ -23,7 +26,8 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct State {
     queue: Option<SyncSender<Job>>,
-    worker: Option<JoinHandle<()>>,
+    senders: Vec<JoinHandle<()>>,
+    sent: Arc<Mutex<Sent>>,
     /// Each key is looked at once.
     seen: BTreeSet<Key>,
 }
@@ -31,29 +35,31 @@ struct State {
 /// A layer to send.
 struct Job {
     key: Key,
+    holding: Holding,
     layer: StoredLayer,
     note: Vec<u8>,
     is_new: bool,
 }
 
 impl Outbox {
-    /// An empty one; its thread starts with the first layer.
+    /// An empty one; its threads start with the first layer.
     pub(super) fn new(remotes: Arc<[Remote]>, means: Means) -> Self {
         Self { remotes, means, state: Mutex::default() }
     }
 
     /// Takes a layer, if there is anybody to send it to.
-    pub(super) fn send(&self, key: &Key, layer: &StoredLayer, note: &[u8], is_new: bool) {
-        if self.means.cancel.is_cancelled() || !self.remotes.iter().any(Remote::takes) {
+    pub(super) fn send(&self, offer: Offer<'_>) {
+        let Offer { key, holding, layer, note, is_new } = offer;
+        if self.means.cancel.is_cancelled() || !self.remotes.iter().any(|remote| remote.takes(holding)) {
             return;
         }
         let Some(queue) = self.queue(key) else { return };
-        // Fails when the thread has died, of which the one who waits for it tells.
-        let _ = queue.send(Job { key: *key, layer: layer.clone(), note: note.to_vec(), is_new });
+        // Fails when the threads have died, of which the one who waits for them tells.
+        let _ = queue.send(Job { key: *key, holding, layer: layer.clone(), note: note.to_vec(), is_new });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.state)
     }
 
     /// Where a layer with this key goes; nowhere if it went there before.
@@ -66,11 +72,21 @@ impl Outbox {
             return Some(queue.clone());
         }
         let (sender, jobs) = sync_channel(WAITING_MAX);
-        let (remotes, means) = (self.remotes.clone(), self.means.clone());
-        let started = thread::Builder::new().name("outbox".into()).spawn(move || work(&remotes, &means, &jobs));
-        match started {
-            Ok(worker) => state.worker = Some(worker),
-            Err(error) => self.means.reporter.warn(&format!("the layer caches take nothing: {error}")),
+        let jobs = Arc::new(Mutex::new(jobs));
+        held(&state.sent).troubles.resize_with(self.remotes.len(), Trouble::default);
+        for number in 0..SENDERS {
+            let (remotes, means) = (self.remotes.clone(), self.means.clone());
+            let (sent, jobs) = (state.sent.clone(), jobs.clone());
+            let work = move || work(&remotes, &means, &jobs, &sent);
+            match thread::Builder::new().name("outbox".into()).spawn(work) {
+                Ok(thread) => state.senders.push(thread),
+                // Fewer do, too.
+                Err(error) if number == 0 => {
+                    self.means.reporter.warn(&format!("the layer caches take nothing: {error}"));
+                    break;
+                }
+                Err(_) => break,
+            }
         }
         state.queue = Some(sender.clone());
         Some(sender)
@@ -78,14 +94,38 @@ impl Outbox {
 }
 
 impl Drop for Outbox {
+    /// What went wrong is told at the end, once for each cache.
     fn drop(&mut self) {
-        let State { queue, worker, .. } = std::mem::take(&mut *self.state());
-        // The thread ends when nothing more can come.
+        let State { queue, senders, sent, .. } = std::mem::take(&mut *self.state());
+        // The threads end when nothing more can come.
         drop(queue);
-        if worker.is_some_and(|worker| worker.join().is_err()) {
-            self.means.reporter.warn("the layer caches did not take all layers: the thread that sends them failed");
+        let mut is_whole = true;
+        for thread in senders {
+            is_whole &= thread.join().is_ok();
+        }
+        if !is_whole {
+            self.means.reporter.warn("the layer caches did not take all layers: a thread that sends them failed");
+        }
+        if self.means.cancel.is_cancelled() {
+            return;
+        }
+        let sent = held(&sent);
+        for (remote, Trouble { unsent, of, first, .. }) in self.remotes.iter().zip(&sent.troubles) {
+            if let Some(why) = first {
+                let name = &remote.name;
+                self.means
+                    .reporter
+                    .warn(&format!("the layer cache {name} did not take {unsent} of {of} layers: {why}"));
+            }
         }
     }
+}
+
+/// How it went so far.
+#[derive(Default)]
+struct Sent {
+    /// By cache.
+    troubles: Vec<Trouble>,
 }
 
 /// What went wrong with one cache.
@@ -93,37 +133,39 @@ impl Drop for Outbox {
 struct Trouble {
     /// Layers that it does not have now.
     unsent: usize,
+    /// Of so many that it was to have.
+    of: usize,
     first: Option<String>,
     /// There is no use in sending more.
     is_over: bool,
 }
 
-/// Sends layer after layer to each cache; what went wrong is told at the end, once for each.
-fn work(remotes: &[Remote], means: &Means, jobs: &Receiver<Job>) {
-    let mut troubles: Vec<Trouble> = remotes.iter().map(|_| Trouble::default()).collect();
-    let mut count = 0usize;
-    for job in jobs {
-        count = count.saturating_add(1);
-        for (remote, trouble) in remotes.iter().zip(&mut troubles).filter(|(remote, _)| remote.takes()) {
+fn held<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends layer after layer to each cache.
+fn work(remotes: &[Remote], means: &Means, jobs: &Mutex<Receiver<Job>>, sent: &Mutex<Sent>) {
+    loop {
+        let next = held(jobs).recv();
+        let Ok(job) = next else { return };
+        for (number, remote) in remotes.iter().enumerate().filter(|(_, remote)| remote.takes(job.holding)) {
             if means.cancel.is_cancelled() {
                 continue;
             }
-            if trouble.is_over {
-                trouble.unsent = trouble.unsent.saturating_add(1);
+            let is_over = held(sent).troubles.get_mut(number).is_some_and(|trouble| {
+                trouble.of = trouble.of.saturating_add(1);
+                trouble.unsent = trouble.unsent.saturating_add(usize::from(trouble.is_over));
+                trouble.is_over
+            });
+            if is_over {
                 continue;
             }
-            if let Err(failure) = offer(remote, &job, means) {
+            if let Err(failure) = offer(remote, &job, means)
+                && let Some(trouble) = held(sent).troubles.get_mut(number)
+            {
                 trouble.note(failure);
             }
-        }
-    }
-    if means.cancel.is_cancelled() {
-        return;
-    }
-    for (remote, Trouble { unsent, first, .. }) in remotes.iter().zip(troubles) {
-        if let Some(why) = first {
-            let name = &remote.name;
-            means.reporter.warn(&format!("the layer cache {name} did not take {unsent} of {count} layers: {why}"));
         }
     }
 }

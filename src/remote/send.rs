@@ -10,7 +10,7 @@ use registry::cache::{Answer, has_answer, publish};
 use registry::{BlobPush, Content, Descriptor};
 use sandbox::Cancel;
 
-use super::{Failure, Means, Remote};
+use super::{Failure, Holding, Means, Remote};
 use crate::error::{Error, ResultExt};
 use crate::inventory::parcel;
 
@@ -20,9 +20,9 @@ const CONTENTS: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const SKIPPABLE: u32 = 0x184D_2A50;
 
 impl Remote {
-    /// Whether it is to be told of layers.
-    pub(super) fn takes(&self) -> bool {
-        self.push
+    /// Whether it is to be told of such layers.
+    pub(super) fn takes(&self, holding: Holding) -> bool {
+        self.push && self.holds(holding)
     }
 
     /// Whether it says something about a key.

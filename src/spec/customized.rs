@@ -321,6 +321,7 @@ fn remote(written: &typed::RemoteCache, directory: &Path, problems: &mut Problem
     Some(resolved::RemoteCache {
         reference: reference?,
         push,
+        packages: written.packages.unwrap_or(false),
         keys,
         signing_key: file(&written.signing_key),
         insecure: written.insecure.unwrap_or(false),

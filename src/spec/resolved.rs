@@ -391,6 +391,8 @@ pub struct RemoteCache {
     pub reference: registry::Reference,
     /// Whether what steps make is sent there.
     pub push: bool,
+    /// Whether it holds layers of packages.
+    pub packages: bool,
     /// Who is trusted; empty: everybody who can write there.
     pub keys: Vec<registry::cache::PublicKey>,
     /// The file of the key that signs what is sent, absolute.

@@ -104,6 +104,9 @@ record! {
         url: Located<String>,
         /// Whether what steps make here is sent there. Default: `false`.
         push: Option<bool>,
+        /// Whether it holds layers of packages, too: fetching one costs less than unpacking the package where the
+        /// registry is near. Default: `false`.
+        packages: Option<bool>,
         /// Public keys (Ed25519): the text, or the path of its file. Where there are any, only what one of
         /// them signed is used; where there are none, everybody who can write there is trusted.
         keys: Vec<Located<String>>,

@@ -8,7 +8,6 @@ mod packages;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use layers::Stack;
@@ -18,6 +17,7 @@ use providers::lock::Lock;
 use providers::trust::Keyring;
 
 use crate::base::Base;
+use crate::packages::PackageFile;
 
 pub use compose::compose;
 pub use configuration::configuration;
@@ -30,8 +30,8 @@ pub use validate::validate;
 pub struct PackageSet {
     /// Which they are, in the order in which they are configured.
     pub lock: Lock,
-    /// The package files, in the same order; verified.
-    pub files: Vec<PathBuf>,
+    /// The package files, in the same order; verified once they are here.
+    pub files: Vec<PackageFile>,
     /// The facts about their distribution.
     pub distro: Distro,
     /// The image that they are put on; `None`: nothing.

@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use providers::cache::CacheDir;
 use providers::distro::Family;
 use providers::fetch::FileRequest;
-use providers::lock::{Lock, LockedPackage};
+use providers::lock::Lock;
 use providers::rpm::Header;
 use providers::rpm::check::check_beside;
 use rayon::prelude::*;
 
 use super::PackageSet;
 use crate::base;
-use crate::compose::database_in;
+use crate::compose::{database_in, needed_beside_layers};
 use crate::context::Context;
 use crate::error::Error;
-use crate::packages::{Sources, request, verify};
+use crate::packages::{PackageFile, Sources, request, verify};
 use crate::spec::ResolvedSpec;
 
 /// Resolves and fetches: the whole stage.
@@ -54,8 +54,8 @@ pub fn lock(spec: &ResolvedSpec, given: Option<Lock>, cx: &Context) -> Result<Lo
     Ok(lock)
 }
 
-/// Has every package of a lock in the cache, verified against the lock's digests, and the layers of the
-/// image that it starts from in the store.
+/// Has every package of a lock in the cache, verified against the lock's digests, or its layer in the store, and
+/// the layers of the image that it starts from.
 ///
 /// # Errors
 /// Packages or an image that cannot be had, or whose bytes are not the lock's.
@@ -67,9 +67,16 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
     }
     let sources = Sources::of(spec, &distro, cx)?;
     let cache = CacheDir::new(&cx.cache_directory);
-    // Nobody is asked where packages are that are here.
-    let is_missing = |package: &&LockedPackage| !cache.package(&package.sha256).exists();
-    let missing: Vec<u64> = lock.packages.iter().filter(is_missing).map(|package| package.size).collect();
+    // Nobody is asked where packages are that are here, nor where those are whose layers are.
+    let is_missing: Vec<bool> = lock.packages.iter().map(|package| !cache.package(&package.sha256).exists()).collect();
+    let is_needed = match distro.family {
+        Family::Deb => needed_beside_layers(&lock.packages, &is_missing, &distro, cx)?,
+        // What an rpm package says of itself is held to its signature in every build.
+        _ => vec![true; lock.packages.len()],
+    };
+    let missing = lock.packages.iter().zip(is_missing.iter().zip(&is_needed));
+    let missing: Vec<u64> =
+        missing.filter(|(_, (missing, needed))| **missing && **needed).map(|(package, _)| package.size).collect();
     let needed = !missing.is_empty();
     let mut places = BTreeMap::new();
     for repository in &lock.repositories {
@@ -96,17 +103,7 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
             })
         })
         .collect();
-    let files = cx.fetcher.files(&requests?, &cache).map_err(|error| {
-        if cx.cancel.is_cancelled() {
-            return Error::interrupted();
-        }
-        let hint = error.hint();
-        let wrapped = Error::build("failed to fetch the packages").caused_by(error);
-        match hint {
-            Some(hint) => wrapped.hint(hint),
-            None => wrapped,
-        }
-    })?;
+    let files = PackageFile::all(requests?, &is_needed, cx)?;
     let at_hand = lock.packages.len().saturating_sub(missing.len());
     let bytes = missing.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
     cx.history.packages(at_hand as u64, missing.len() as u64, bytes);
@@ -129,7 +126,7 @@ fn verify_all(set: &PackageSet, cx: &Context) -> Result<(), Error> {
     let headers = packages.into_par_iter().map(|(package, file)| {
         cx.check()?;
         // The files do not stay open: there may be more of them than a process may have.
-        verify(package, file, set.keys.get(&package.repository), cx).map(|verified| verified.header().clone())
+        verify(package, file.path(), set.keys.get(&package.repository), cx).map(|verified| verified.header().clone())
     });
     let headers: Vec<Header> = headers.collect::<Result<_, Error>>()?;
     let present = match &set.base {

@@ -11,7 +11,8 @@
 #
 # Prints every time, then medians and ratios as a table. Needs: docker-registry b3sum zstd jq python3 skopeo uidmap, and
 # room for two stores and two caches per run (see end-to-end.sh for why none is deleted between runs). ONLY=export, say,
-# measures one of: second verify export push.
+# measures one of: second verify export push. PACKAGES=false leaves layers of packages out of
+# the cache in the registry.
 set -euo pipefail
 runs=${1:-3}
 place=${PLACE:-/var/tmp/image-composer-bench}
@@ -45,7 +46,7 @@ away() { # NAME…: below the cache, put aside rather than deleted
   rm -rf "$place/$rung/output"
 }
 remote() { # PUSH
-  printf 'cache:\n  remote:\n    - url: oci://localhost:%s/cache\n      push: %s\n' "$port" "$1" \
+  printf 'cache:\n  remote:\n    - url: oci://localhost:%s/cache\n      packages: %s\n      push: %s\n' "$port" "${PACKAGES:-true}" "$1" \
     > "$place/$rung/.config/image-composer/config.yaml"
 }
 local_only() { rm -f "$place/$rung/.config/image-composer/config.yaml"; }

@@ -15,21 +15,36 @@ mod segment;
 mod unpack;
 mod waiting;
 
-use std::path::Path;
-
 use layers::Stack;
 use providers::deb::Aliases;
+use providers::distro::Distro;
 use providers::lock::{Group, LockedPackage};
 
 pub use installed::installed_in;
 use ownership::Ownership;
-use unpack::{Unpacked, unpack_one};
+use unpack::{Unpacked, key_of, unpack_one};
 
 use super::initramfs;
-use super::unpack::unpack_ahead;
+use super::unpack::{needed, unpack_ahead};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
+use crate::packages::PackageFile;
+use crate::permits::Permits;
 use crate::stages::PackageSet;
+
+/// Which of these packages must be had as files; `is_missing` says which are not in the cache.
+///
+/// # Errors
+/// As [`needed`].
+pub fn needed_beside_layers(
+    packages: &[LockedPackage],
+    is_missing: &[bool],
+    distro: &Distro,
+    cx: &Context,
+) -> Result<Vec<bool>, Error> {
+    let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
+    needed(packages, is_missing, |package| key_of(package, &aliases), cx)
+}
 
 /// Composes a package set.
 ///
@@ -57,7 +72,9 @@ pub fn compose(set: &PackageSet, preseeds: &[String], cx: &Context) -> Result<St
         Some(base) if !set.lock.packages.is_empty() => installed::present(&base.found.written, &stack, &aliases)?,
         _ => Vec::new(),
     };
-    let unpack = |package: &LockedPackage, file: &Path| unpack_one(package, file, &aliases, cx);
+    let unpack = |package: &LockedPackage, file: &PackageFile, permits: &Permits| {
+        unpack_one(package, file, &aliases, permits, cx)
+    };
     unpack_ahead(set, &Group::ALL, cx, unpack, |unpacked| {
         let mut ownership = Ownership::of(&present);
         let essential = unpacked.next()?;

@@ -1,17 +1,17 @@
 //! A deb package as a layer of its own, and what dpkg's database needs of it.
 
-use std::path::Path;
-
-use layers::{KeyBuilder, Layer, StoredLayer};
+use layers::{Key, KeyBuilder, Layer, StoredLayer};
 use providers::deb::payload::VERSION as EXTRACTOR_VERSION;
 use providers::deb::{Aliases, extract};
 use providers::lock::LockedPackage;
 
 use super::note::Note;
 use crate::compose::followed::Coming;
-use crate::compose::unpack::with_directory_modes;
+use crate::compose::unpack::{at_hand, keep, with_directory_modes};
 use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
+use crate::packages::PackageFile;
+use crate::permits::Permits;
 
 /// A package with its layer.
 #[derive(Clone, Debug)]
@@ -37,27 +37,36 @@ impl Unpacked {
     }
 }
 
-/// Extracts a package, or takes its layer from the store.
+/// The key of a package's layer.
+pub fn key_of(package: &LockedPackage, aliases: &Aliases) -> Key {
+    let aliased: Vec<Vec<u8>> =
+        aliases.iter().map(|(from, to)| [from.as_bytes(), b" ", to.as_bytes()].concat()).collect();
+    KeyBuilder::new("deb package", EXTRACTOR_VERSION).field("package", package.sha256).list("aliases", aliased).finish()
+}
+
+/// Extracts a package, by permit, or takes its layer from the store or a layer cache.
 ///
 /// # Errors
 /// A damaged package, by name; errors of the store.
-pub fn unpack_one(package: &LockedPackage, file: &Path, aliases: &Aliases, cx: &Context) -> Result<Unpacked, Error> {
-    let aliased: Vec<Vec<u8>> =
-        aliases.iter().map(|(from, to)| [from.as_bytes(), b" ", to.as_bytes()].concat()).collect();
-    let key = KeyBuilder::new("deb package", EXTRACTOR_VERSION)
-        .field("package", package.sha256)
-        .list("aliases", aliased)
-        .finish();
+pub fn unpack_one(
+    package: &LockedPackage,
+    file: &PackageFile,
+    aliases: &Aliases,
+    permits: &Permits,
+    cx: &Context,
+) -> Result<Unpacked, Error> {
+    let key = key_of(package, aliases);
     let made = Made::package(&package.name, &package.version);
-    if let Some((layer, note)) = cx.recall(&key, &[made.clone()])?
+    if let Some((layer, note)) = at_hand(&key, &made, file, cx)?
         && let Some(note) = Note::decode(&note)
     {
         return Ok(Unpacked { package: package.clone(), layer, note });
     }
+    let _permit = permits.take();
     let what = format!("unpack {} {}", package.name, package.version);
     let staging = cx.store.stage().to("make a work directory")?;
     let files = staging.files().to("stage a layer")?;
-    let payload = extract(file, &files, aliases).to(&what)?;
+    let payload = extract(file.get(cx)?, &files, aliases).to(&what)?;
     with_directory_modes(&files, &payload.entries)?;
     let note = Note {
         control: payload.control,
@@ -66,6 +75,6 @@ pub fn unpack_one(package: &LockedPackage, file: &Path, aliases: &Aliases, cx: &
         implied: payload.implied,
         md5sums: payload.md5sums,
     };
-    let layer = cx.keep(&[], staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
+    let layer = keep(&key, made, staging, Layer::of(payload.entries), &note.encode(), cx)?;
     Ok(Unpacked { package: package.clone(), layer, note })
 }

@@ -20,8 +20,6 @@ mod segment;
 mod transaction;
 mod unpack;
 
-use std::path::Path;
-
 use layers::Stack;
 use providers::lock::{Group, LockedPackage};
 use providers::rpm::scripts::Scripts;
@@ -35,6 +33,8 @@ use super::initramfs;
 use super::unpack::unpack_ahead;
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
+use crate::packages::PackageFile;
+use crate::permits::Permits;
 use crate::stages::PackageSet;
 
 /// Composes a package set.
@@ -44,8 +44,8 @@ use crate::stages::PackageSet;
 pub fn compose(set: &PackageSet, cx: &Context) -> Result<Stack, Error> {
     let distro = &set.distro;
     let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
-    let unpack = |package: &LockedPackage, file: &Path| {
-        unpack_one(package, file, set.keys.get(&package.repository), &aliases, cx)
+    let unpack = |package: &LockedPackage, file: &PackageFile, permits: &Permits| {
+        unpack_one(package, file, set.keys.get(&package.repository), &aliases, permits, cx)
     };
     let mut stack = set.base.as_ref().map(|base| base.stack.clone()).unwrap_or_default();
     if let Some(base) = &set.base {

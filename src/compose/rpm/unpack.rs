@@ -1,7 +1,5 @@
 //! An rpm package as a layer of its own, and what installing it takes besides its files.
 
-use std::path::Path;
-
 use layers::{KeyBuilder, Layer, StoredLayer};
 use providers::lock::LockedPackage;
 use providers::rpm::header::{Header, MAGIC};
@@ -13,10 +11,11 @@ use providers::unpack::Aliases;
 
 use super::note::Note;
 use crate::compose::followed::Coming;
-use crate::compose::unpack::with_directory_modes;
+use crate::compose::unpack::{at_hand, keep, with_directory_modes};
 use crate::context::{Context, Made};
 use crate::error::{Error, ResultExt};
-use crate::packages::verify;
+use crate::packages::{PackageFile, verify};
+use crate::permits::Permits;
 
 /// A package with its layer.
 #[derive(Clone, Debug)]
@@ -66,16 +65,17 @@ impl Unpacked {
     }
 }
 
-/// Extracts a package, or takes its layer from the store. `keys` are those that sign the packages of
+/// Extracts a package, by permit, or takes its layer from the store or a layer cache. `keys` are those that sign the packages of
 /// its repository, if any do.
 ///
 /// # Errors
 /// A package that is damaged or not genuine, by name; errors of the store.
 pub fn unpack_one(
     package: &LockedPackage,
-    file: &Path,
+    file: &PackageFile,
     keys: Option<&Keyring>,
     aliases: &Aliases,
+    permits: &Permits,
     cx: &Context,
 ) -> Result<Unpacked, Error> {
     let aliased: Vec<Vec<u8>> =
@@ -86,14 +86,15 @@ pub fn unpack_one(
         .finish();
     let what = format!("unpack {} {}", package.name, package.version);
     let made = Made::package(&package.name, &package.version);
-    if let Some((layer, note)) = cx.recall(&key, &[made.clone()])?
+    if let Some((layer, note)) = at_hand(&key, &made, file, cx)?
         && let Some(note) = Note::decode(&note)
         && let (Ok(header), Ok(signature)) = (Header::parse(&note.header), Header::parse_signature(&note.signature))
     {
-        let files = Payload::stated(&header, file, aliases).to(&what)?;
+        let files = Payload::stated(&header, file.path(), aliases).to(&what)?;
         return Ok(Unpacked { package: package.clone(), layer, note, header, signature, files });
     }
-    let verified = verify(package, file, keys, cx)?;
+    let _permit = permits.take();
+    let verified = verify(package, file.get(cx)?, keys, cx)?;
     let staging = cx.store.stage().to("make a work directory")?;
     let files = staging.files().to("stage a layer")?;
     let payload = extract(&verified, &files, aliases).to(&what)?;
@@ -105,7 +106,7 @@ pub fn unpack_one(
         owners: payload.owners,
         implied: payload.implied,
     };
-    let layer = cx.keep(&[], staging, Layer::of(payload.entries), &key, &note.encode(), &[made])?;
+    let layer = keep(&key, made, staging, Layer::of(payload.entries), &note.encode(), cx)?;
     Ok(Unpacked { package: package.clone(), layer, note, header, signature, files: payload.files })
 }
 
