@@ -1,4 +1,6 @@
 use super::*;
+use image::Sink;
+use image::raw::RawFile;
 use layers::KeyBuilder;
 
 #[test]

@@ -4,6 +4,7 @@ mod damaged;
 mod ends;
 mod faults;
 mod outbox;
+mod packages;
 mod repair;
 
 use std::fs;

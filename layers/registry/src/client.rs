@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use layers::Sha256;
 use reqwest::{Method, Url};
 use tokio::runtime::Runtime;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::connection::{Clients, failure, is_refused};
 use crate::credentials::Credentials;
@@ -32,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) transfers: Semaphore,
+    /// One lock for each blob that was pushed: see [`Remote::turn`].
+    turns: Mutex<BTreeMap<(Host, Name, Sha256), Arc<Mutex<()>>>>,
     pub(crate) states: Mutex<BTreeMap<Door, Arc<Mutex<State>>>>,
     bases: Mutex<BTreeMap<Host, Url>>,
 }
@@ -62,6 +65,7 @@ impl Client {
         let inner = Inner {
             clients: Clients::new(&options)?,
             transfers: Semaphore::new(options.parallel.get().min(Semaphore::MAX_PERMITS)),
+            turns: Mutex::default(),
             options,
             credentials,
             progress,
@@ -176,6 +180,16 @@ impl Remote {
     /// The place, for sentences.
     pub(crate) fn place(&self) -> String {
         format!("{}/{}", self.host, self.name)
+    }
+}
+
+impl Remote {
+    /// Waits until nobody else here pushes a blob: who comes second finds it there. docker's registry (2.8.2)
+    /// may refuse the manifests of both when two uploads of one blob end at the same time.
+    pub(crate) async fn turn(&self, digest: &Sha256) -> OwnedMutexGuard<()> {
+        let key = (self.host.clone(), self.name.clone(), *digest);
+        let turn = self.inner.turns.lock().await.entry(key).or_default().clone();
+        turn.lock_owned().await
     }
 }
 

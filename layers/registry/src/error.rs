@@ -194,6 +194,8 @@ impl Reason {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::TooManyRequests { .. } | Self::Stalled(_) | Self::Connection(_) | Self::Short { .. } => true,
+            // Another machine may just be sending the same blobs.
+            Self::Status { refusals, .. } if refusals.has("MANIFEST_BLOB_UNKNOWN") => true,
             Self::Status { status, .. } => *status == 408 || (500..600).contains(status) && *status != 501,
             _ => false,
         }

@@ -6,14 +6,14 @@ use super::*;
 use crate::layers::damage::flip;
 
 /// What the registry has under the tag of a key.
-struct There {
+pub struct There {
     tag: PathBuf,
     manifest: PathBuf,
     index: PathBuf,
-    contents: PathBuf,
+    pub contents: PathBuf,
 }
 
-fn there(registry: &Registry, key: &str) -> There {
+pub fn there(registry: &Registry, key: &str) -> There {
     let blobs = registry.blob("0000");
     let top = blobs.ancestors().nth(5).unwrap();
     let tag = top.join("repositories/cache/_manifests/tags").join(format!("k-{key}"));
