@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Kind, ResultExt};
 use crate::explain;
-use crate::finalize::cache::{CachedImage, ImageCache};
+use crate::finalize::cache::{CachedImage, ImageCache, Lying};
 use crate::finalize::{Artifact, Target, documents, output};
 use crate::history::{Ended, Record};
 use crate::inventory::lineage;
@@ -71,7 +71,7 @@ fn build(
     let (cache, name) = (&request.config.cache_dir, spec.name.as_str());
     if finish {
         let begun = Instant::now();
-        if let Some((found, why)) = cached(&images, &key, spec, target)? {
+        if let Some((found, why)) = cached(&images, &key, spec, target, &|text| cx.reporter.warn(text))? {
             cx.reporter.stage_started(Stage::Finalize);
             let ended = Ended { outcome: Outcome::Reused, why: Some(why.to_owned()), parts: None };
             cx.stage(Stage::Finalize, ended, begun.elapsed().as_secs_f64());
@@ -167,15 +167,28 @@ fn cached(
     key: &Key,
     spec: &ResolvedSpec,
     target: &Target,
+    warn: &dyn Fn(&str),
 ) -> Result<Option<(Vec<Artifact>, &'static str)>, Error> {
     if !spec.caches.images {
         return Ok(None);
     }
     let Some(record) = images.find(key) else { return Ok(None) };
-    if images.is_in_place(key, &record, target) {
-        images.artifacts(&record, target).iter().for_each(|artifact| target.settle(&artifact.path));
-        let why = "nothing has changed: the outputs are those of the last build";
-        return Ok(Some((images.artifacts(&record, target), why)));
+    match images.look(key, &record, target) {
+        Lying::Whole => {
+            images.artifacts(&record, target).iter().for_each(|artifact| target.settle(&artifact.path));
+            let why = "nothing has changed: the outputs are those of the last build";
+            return Ok(Some((images.artifacts(&record, target), why)));
+        }
+        Lying::Damaged(damaged) => {
+            // They are ours, and nobody has written to them: the bytes never came to the disk.
+            for path in damaged {
+                warn(&format!("{} has not the bytes that were written to it: it is made again", path.display()));
+            }
+            for artifact in images.artifacts(&record, target) {
+                let _ = std::fs::remove_file(artifact.path);
+            }
+        }
+        Lying::Elsewhere => {}
     }
     let names: Vec<String> = images
         .artifacts(&record, target)

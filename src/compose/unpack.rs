@@ -130,21 +130,26 @@ pub fn unpack_ahead<T, U: Send>(
     })
 }
 
-/// The layer and the note of a package that was extracted before, here or on another machine.
+/// The layer of a package that was extracted before, here or on another machine, and what `read` makes of its
+/// note; what it can make nothing of counts as nothing.
 ///
 /// # Errors
 /// I/O errors of the store.
-pub fn at_hand(
+pub fn at_hand<N>(
     key: &Key,
     made: &Made,
     file: &PackageFile,
     cx: &Context,
-) -> Result<Option<(StoredLayer, Vec<u8>)>, Error> {
-    if let Some((layer, note)) = cx.recall(key, std::slice::from_ref(made))? {
+    read: impl Fn(&[u8]) -> Option<N>,
+) -> Result<Option<(StoredLayer, N)>, Error> {
+    if let Some((layer, note)) = cx.recall(key, std::slice::from_ref(made))?
+        && let Some(found) = read(&note)
+    {
         cx.send(Offer { key, holding: Holding::Package, layer: &layer, note: &note, is_new: false });
-        return Ok(Some((layer, note)));
+        return Ok(Some((layer, found)));
     }
-    Ok(if file.was_left() { None } else { cx.fetch_package(key, made) })
+    let fetched = if file.was_asked_for() { None } else { cx.fetch_package(key, made) };
+    Ok(fetched.and_then(|(layer, note)| Some((layer, read(&note)?))))
 }
 
 /// Which packages must be had as files: all but those that are missing while their layers are in the store or
@@ -158,7 +163,7 @@ pub fn needed(
     key: impl Fn(&LockedPackage) -> Key + Sync,
     cx: &Context,
 ) -> Result<Vec<bool>, Error> {
-    if !cx.remotes.hold(Holding::Package) || !is_missing.contains(&true) {
+    if !is_missing.contains(&true) {
         return Ok(vec![true; packages.len()]);
     }
     let failed = |error| Error::build("failed to start threads").caused_by(error);

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use layers::{Key, Sha256};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::copy::{clone, copy, digest};
@@ -73,6 +74,17 @@ struct KeptFile {
     written: Option<Place>,
 }
 
+/// Where the outputs of a record are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lying {
+    /// In the target, as they were written.
+    Whole,
+    /// In the target and untouched since, but these have other bytes.
+    Damaged(Vec<PathBuf>),
+    /// Not all of them are there.
+    Elsewhere,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     path: PathBuf,
@@ -115,25 +127,26 @@ impl ImageCache {
 
     /// Whether every output lies in the target just as it was written. Nothing of it was synced, so those of
     /// another boot of the machine are read through.
-    pub fn is_in_place(&self, key: &Key, record: &Record, target: &Target) -> bool {
-        let lies = |file: &KeptFile| {
-            let path = target.directory.join(&file.name);
-            file.written.is_some() && Place::of(&path) == file.written
-        };
-        let is_whole = |file: &KeptFile| {
-            let path = target.directory.join(&file.name);
-            let found = File::open(&path).ok().and_then(|opened| digest(opened, &path).ok());
-            found == Some((file.sha256, file.size))
-        };
-        if !record.files.iter().all(lies) || record.boot != self.boot && !record.files.iter().all(is_whole) {
-            return false;
+    pub fn look(&self, key: &Key, record: &Record, target: &Target) -> Lying {
+        let path = |file: &KeptFile| target.directory.join(&file.name);
+        if !record.files.iter().all(|file| file.written.is_some() && Place::of(&path(file)) == file.written) {
+            return Lying::Elsewhere;
         }
-        if record.boot != self.boot {
-            let record = Record { boot: self.boot.clone(), ..record.clone() };
-            // Without it the next build reads them again.
-            let _ = write_record(&self.place(key), &record);
+        if record.boot == self.boot {
+            return Lying::Whole;
         }
-        true
+        let is_damaged = |file: &&KeptFile| {
+            let found = File::open(path(file)).ok().and_then(|opened| digest(opened, &path(file)).ok());
+            found != Some((file.sha256, file.size))
+        };
+        let damaged: Vec<PathBuf> = record.files.par_iter().filter(is_damaged).map(path).collect();
+        if !damaged.is_empty() {
+            return Lying::Damaged(damaged);
+        }
+        let record = Record { boot: self.boot.clone(), ..record.clone() };
+        // Without it the next build reads them again.
+        let _ = write_record(&self.place(key), &record);
+        Lying::Whole
     }
 
     /// The artifacts of a record, where the target has or will have them.

@@ -16,16 +16,16 @@ fn an_image_comes_back_whole_or_not_at_all() {
     let artifact = Artifact { path: path.clone(), kind: "raw".into(), sha256: Sha256::of(b"bytes"), size: 5 };
     cache.keep(&key, "a", &[artifact], &one, 5).unwrap();
     let record = cache.find(&key).unwrap();
-    assert!(cache.is_in_place(&key, &record, &one));
+    assert_eq!(cache.look(&key, &record, &one), Lying::Whole);
     let two = target("two");
     two.prepare(&[]).unwrap();
-    assert!(!cache.is_in_place(&key, &record, &two));
+    assert_eq!(cache.look(&key, &record, &two), Lying::Elsewhere);
     cache.restore(&key, &record, &two).unwrap().unwrap();
     assert_eq!(fs::read(two.directory.join("a.raw")).unwrap(), b"bytes");
     // Whoever changes an output changes neither the cache nor the belief that it is in place.
     fs::write(two.directory.join("a.raw"), b"other").unwrap();
     let record = cache.find(&key).unwrap();
-    assert!(!cache.is_in_place(&key, &record, &two));
+    assert_eq!(cache.look(&key, &record, &two), Lying::Elsewhere);
     fs::write(cache.place(&key).join("a.raw"), b"bytez").unwrap();
     let three = target("three");
     three.prepare(&[]).unwrap();
@@ -81,9 +81,9 @@ fn what_another_boot_left_is_read_through_once() {
     };
     crash(&[0; 5]);
     let record = one.find(&key).unwrap();
-    assert!(one.is_in_place(&key, &record, &target), "looked at once per boot only");
-    assert!(!two.is_in_place(&key, &record, &target));
+    assert_eq!(one.look(&key, &record, &target), Lying::Whole, "looked at once per boot only");
+    assert_eq!(two.look(&key, &record, &target), Lying::Damaged(vec![path.clone()]));
     crash(b"bytes");
-    assert!(two.is_in_place(&key, &record, &target));
+    assert_eq!(two.look(&key, &record, &target), Lying::Whole);
     assert_eq!(two.find(&key).unwrap().boot, "two");
 }

@@ -78,6 +78,8 @@ impl Target {
     /// # Errors
     /// As [`Pending::publish`]; then none has its name.
     pub fn publish_all(&self, ready: Vec<Pending>) -> Result<Named, Error> {
+        // Before anything that is there is touched.
+        ready.iter().try_for_each(Pending::hear_out)?;
         let last = ready.last().map(Pending::name).unwrap_or_default();
         let note = self.note(&last);
         let io = |source| full(&note, source);
@@ -98,7 +100,7 @@ impl Target {
             }
             held.write_all(text.as_bytes()).map_err(io)
         };
-        let result = named().and_then(|()| ready.into_iter().try_for_each(|pending| pending.publish().map(drop)));
+        let result = named().and_then(|()| ready.into_iter().try_for_each(|pending| pending.link().map(drop)));
         match result {
             Ok(()) => Ok(Named { note, _held: held }),
             Err(error) => {
@@ -264,12 +266,17 @@ impl Pending {
         if tells_late { self.file.sync_data().map_err(|source| full(&self.path, source)) } else { Ok(()) }
     }
 
-    /// Gives the file its name. It is not made durable: see docs/decisions/store-checks.md.
+    /// Makes a single file durable and gives it its name.
     ///
     /// # Errors
     /// A file is in the way and may not be replaced; I/O errors.
     pub fn publish(self) -> Result<PathBuf, Error> {
-        self.hear_out()?;
+        self.file.sync_data().map_err(|source| full(&self.path, source))?;
+        self.link()
+    }
+
+    /// Gives the file its name. It is not made durable: see docs/decisions/outputs.md.
+    fn link(self) -> Result<PathBuf, Error> {
         let fd = self.file.as_fd();
         let link = |to: &Path| {
             use std::os::fd::AsRawFd;

@@ -15,24 +15,33 @@ pub struct PackageFile {
     path: PathBuf,
     /// Its bytes are in the cache, and have been verified in this build.
     is_here: bool,
+    /// Its layer was asked for, since the file was missing.
+    was_asked_for: bool,
 }
 
 impl PackageFile {
-    /// The files of packages. Those that `is_needed` says are in the cache then, verified.
+    /// The files of packages. Those that `is_needed` says are in the cache then, verified. Of those that
+    /// `was_asked_for` says, layer caches were asked for the layers.
     ///
     /// # Errors
     /// A file that cannot be had.
-    pub fn all(requests: Vec<FileRequest>, is_needed: &[bool], cx: &Context) -> Result<Vec<Self>, Error> {
+    pub fn all(
+        requests: Vec<FileRequest>,
+        is_needed: &[bool],
+        was_asked_for: &[bool],
+        cx: &Context,
+    ) -> Result<Vec<Self>, Error> {
         let needed = || is_needed.iter().copied().chain(std::iter::repeat(true));
+        let asked = was_asked_for.iter().copied().chain(std::iter::repeat(false));
         let at_once: Vec<FileRequest> =
             requests.iter().zip(needed()).filter(|(_, needed)| *needed).map(|(request, _)| request.clone()).collect();
         let cache = CacheDir::new(&cx.cache_directory);
         cx.fetcher.files(&at_once, &cache).map_err(|error| failed(error, cx))?;
-        let file = |(request, is_here): (FileRequest, bool)| {
+        let file = |((request, is_here), was_asked_for): ((FileRequest, bool), bool)| {
             let path = cache.package(&request.sha256);
-            Self { request, path, is_here }
+            Self { request, path, is_here, was_asked_for }
         };
-        Ok(requests.into_iter().zip(needed()).map(file).collect())
+        Ok(requests.into_iter().zip(needed()).zip(asked).map(file).collect())
     }
 
     /// Where it is, or will be.
@@ -41,8 +50,8 @@ impl PackageFile {
     }
 
     /// Whether layer caches have been asked for its layer already.
-    pub fn was_left(&self) -> bool {
-        !self.is_here
+    pub fn was_asked_for(&self) -> bool {
+        self.was_asked_for
     }
 
     /// Has it in the cache, verified.

@@ -233,6 +233,8 @@ impl Remotes {
         if self.all.len() > 1 {
             let is_new = self.means.store.is_forgotten(key);
             self.send(Offer { key, holding, layer: &layer, note: &note, is_new });
+        } else {
+            self.outbox.needs_not(key);
         }
         Some((from, (layer, note)))
     }

@@ -58,6 +58,11 @@ impl Outbox {
         let _ = queue.send(Job { key: *key, holding, layer: layer.clone(), note: note.to_vec(), is_new });
     }
 
+    /// The only cache has what answers this key.
+    pub(super) fn needs_not(&self, key: &Key) {
+        self.state().seen.insert(*key);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         held(&self.state)
     }
@@ -75,7 +80,8 @@ impl Outbox {
         let jobs = Arc::new(Mutex::new(jobs));
         held(&state.sent).troubles.resize_with(self.remotes.len(), Trouble::default);
         for number in 0..SENDERS {
-            let (remotes, means) = (self.remotes.clone(), self.means.clone());
+            let remotes = self.remotes.clone();
+            let means = Means { threads: self.means.threads.div_ceil(SENDERS), ..self.means.clone() };
             let (sent, jobs) = (state.sent.clone(), jobs.clone());
             let work = move || work(&remotes, &means, &jobs, &sent);
             match thread::Builder::new().name("outbox".into()).spawn(work) {

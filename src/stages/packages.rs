@@ -69,10 +69,11 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
     let cache = CacheDir::new(&cx.cache_directory);
     // Nobody is asked where packages are that are here, nor where those are whose layers are.
     let is_missing: Vec<bool> = lock.packages.iter().map(|package| !cache.package(&package.sha256).exists()).collect();
-    let is_needed = match distro.family {
-        Family::Deb => needed_beside_layers(&lock.packages, &is_missing, &distro, cx)?,
-        // What an rpm package says of itself is held to its signature in every build.
-        _ => vec![true; lock.packages.len()],
+    let nothing = vec![false; lock.packages.len()];
+    let (is_needed, was_asked_for) = match distro.family {
+        Family::Deb => (needed_beside_layers(&lock.packages, &is_missing, &distro, cx)?, &is_missing),
+        // The signatures of rpm packages are verified in every build.
+        _ => (vec![true; lock.packages.len()], &nothing),
     };
     let missing = lock.packages.iter().zip(is_missing.iter().zip(&is_needed));
     let missing: Vec<u64> =
@@ -103,7 +104,7 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
             })
         })
         .collect();
-    let files = PackageFile::all(requests?, &is_needed, cx)?;
+    let files = PackageFile::all(requests?, &is_needed, was_asked_for, cx)?;
     let at_hand = lock.packages.len().saturating_sub(missing.len());
     let bytes = missing.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
     cx.history.packages(at_hand as u64, missing.len() as u64, bytes);

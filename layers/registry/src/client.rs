@@ -32,7 +32,9 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) progress: Arc<dyn Progress>,
-    pub(crate) transfers: Semaphore,
+    /// Blobs that come at one time, and those that go: whoever waits for one does not wait for what is sent.
+    pub(crate) pulls: Semaphore,
+    pub(crate) pushes: Semaphore,
     /// One lock for each blob that was pushed: see [`Remote::turn`].
     turns: Mutex<BTreeMap<(Host, Name, Sha256), Arc<Mutex<()>>>>,
     pub(crate) states: Mutex<BTreeMap<Door, Arc<Mutex<State>>>>,
@@ -64,7 +66,8 @@ impl Client {
             .map_err(|error| Error::Setup(Box::new(error)))?;
         let inner = Inner {
             clients: Clients::new(&options)?,
-            transfers: Semaphore::new(options.parallel.get().min(Semaphore::MAX_PERMITS)),
+            pulls: Semaphore::new(options.parallel.get().min(Semaphore::MAX_PERMITS)),
+            pushes: Semaphore::new(options.parallel.get().min(Semaphore::MAX_PERMITS)),
             turns: Mutex::default(),
             options,
             credentials,

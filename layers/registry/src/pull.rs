@@ -119,7 +119,7 @@ impl Remote {
     }
 
     async fn pull_blob(&self, pull: &BlobPull) -> Result<(), Error> {
-        let _permit = self.inner.transfers.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
+        let _permit = self.inner.pulls.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
         let what = digest_text(&pull.digest);
         let sentence = format!("pull {what} from {}", self.place());
         let mut partial = Partial::open(&pull.target, pull.size)?;

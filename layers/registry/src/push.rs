@@ -116,7 +116,7 @@ struct Job<'a> {
 impl Remote {
     async fn push_blob(&self, push: &BlobPush) -> Result<Pushed, Error> {
         let _turn = self.turn(&push.digest).await;
-        let _permit = self.inner.transfers.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
+        let _permit = self.inner.pushes.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
         let what = digest_text(&push.digest);
         let sentence = format!("push {what} to {}", self.place());
         self.inner.progress.started(&what, push.size);

@@ -57,16 +57,16 @@ pub fn unpack_one(
 ) -> Result<Unpacked, Error> {
     let key = key_of(package, aliases);
     let made = Made::package(&package.name, &package.version);
-    if let Some((layer, note)) = at_hand(&key, &made, file, cx)?
-        && let Some(note) = Note::decode(&note)
-    {
+    if let Some((layer, note)) = at_hand(&key, &made, file, cx, Note::decode)? {
         return Ok(Unpacked { package: package.clone(), layer, note });
     }
+    let path = file.get(cx)?;
     let _permit = permits.take();
+    cx.check()?;
     let what = format!("unpack {} {}", package.name, package.version);
     let staging = cx.store.stage().to("make a work directory")?;
     let files = staging.files().to("stage a layer")?;
-    let payload = extract(file.get(cx)?, &files, aliases).to(&what)?;
+    let payload = extract(path, &files, aliases).to(&what)?;
     with_directory_modes(&files, &payload.entries)?;
     let note = Note {
         control: payload.control,

@@ -86,15 +86,19 @@ pub fn unpack_one(
         .finish();
     let what = format!("unpack {} {}", package.name, package.version);
     let made = Made::package(&package.name, &package.version);
-    if let Some((layer, note)) = at_hand(&key, &made, file, cx)?
-        && let Some(note) = Note::decode(&note)
-        && let (Ok(header), Ok(signature)) = (Header::parse(&note.header), Header::parse_signature(&note.signature))
-    {
-        let files = Payload::stated(&header, file.path(), aliases).to(&what)?;
+    let read = |note: &[u8]| {
+        let note = Note::decode(note)?;
+        let (header, signature) = (Header::parse(&note.header).ok()?, Header::parse_signature(&note.signature).ok()?);
+        let files = Payload::stated(&header, file.path(), aliases).ok()?;
+        Some((note, header, signature, files))
+    };
+    if let Some((layer, (note, header, signature, files))) = at_hand(&key, &made, file, cx, read)? {
         return Ok(Unpacked { package: package.clone(), layer, note, header, signature, files });
     }
+    let path = file.get(cx)?;
     let _permit = permits.take();
-    let verified = verify(package, file.get(cx)?, keys, cx)?;
+    cx.check()?;
+    let verified = verify(package, path, keys, cx)?;
     let staging = cx.store.stage().to("make a work directory")?;
     let files = staging.files().to("stage a layer")?;
     let payload = extract(&verified, &files, aliases).to(&what)?;
