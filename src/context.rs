@@ -33,6 +33,8 @@ pub struct Context {
     pub work: Workplace,
     /// Where indexes and packages are kept.
     pub cache_directory: PathBuf,
+    /// Where it is remembered what packing layers came to.
+    pub packed_directory: PathBuf,
     /// Brings files from repositories.
     pub fetcher: Fetcher,
     /// How images at registries are reached; `None` where the network is forbidden.

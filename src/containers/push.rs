@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::Path;
 
-use ::oci::memory::Memory;
 use ::oci::oci_spec::image::Descriptor;
 use ::oci::{Form, Layout, Writer, blob};
 use layers::{Staging, Workplace};
@@ -15,7 +14,7 @@ use super::{Document, Place, attach, failed, refused};
 use crate::cleaning;
 use crate::cli::options::BuildRequest;
 use crate::error::{Error, Kind, ResultExt};
-use crate::finalize::oci::{Known, export};
+use crate::finalize::oci::export;
 
 /// What is pushed, and where.
 pub struct Push<'a> {
@@ -91,12 +90,9 @@ impl Push<'_> {
                 Writer::create(&scratch.path().join("image"), Form::Directory).map_err(failed("pack the image"))?;
             // This build may have come upon damage.
             cleaning::settle(&self.request.config, &cx.store)?;
-            let memory =
-                Memory::open(&self.request.config.cache_dir.join("blobs")).map_err(failed("pack the image"))?;
             // A registry that does not answer is told of when it is pushed to.
             let has = |packed: &::oci::Packed| repository.has_blob(&packed.digest).unwrap_or(false);
-            let known = Known { memory: &memory, has: &has };
-            let exported = export(spec, finished, &writer, Some(known), cx)?;
+            let exported = export(spec, finished, &writer, Some(&has), cx)?;
             let document = Document::read(&writer, &exported.descriptor)?;
             let place = |descriptor: &Descriptor| {
                 let digest = blob::sha256(descriptor.digest()).map_err(failed("pack the image"))?;

@@ -41,14 +41,8 @@ pub struct Finished<'a> {
     pub base: Option<&'a Base>,
 }
 
-/// Results of packing, and who has which blobs, for a destination that need not be sent what it has.
-#[derive(Clone, Copy)]
-pub struct Known<'a> {
-    /// What is remembered of layers.
-    pub memory: &'a Memory,
-    /// Whether the destination has the blob of a layer.
-    pub has: &'a (dyn Fn(&Packed) -> bool + Sync),
-}
+/// Says whether a destination has the blob of a layer, so that it need not be made.
+pub type Has<'a> = dyn Fn(&Packed) -> bool + Sync + 'a;
 
 /// Writes the image as a layout in a tar file.
 ///
@@ -74,9 +68,11 @@ pub fn export(
     spec: &ResolvedSpec,
     finished: &Finished<'_>,
     writer: &Writer,
-    known: Option<Known<'_>>,
+    has: Option<&Has<'_>>,
     cx: &Context,
 ) -> Result<Exported, Error> {
+    // What packing a layer came to the last time.
+    let memory = Memory::open(&cx.packed_directory).map_err(explain)?;
     let mut generated = MemoryContents::default();
     // What no container has: a disk to mount and to grow.
     let tree = without_disk(finished.tree, &mut generated)?;
@@ -99,8 +95,8 @@ pub fn export(
         layers: spec.container.layers,
         compression: compression(spec.compression),
         threads: cx.parallel,
-        memory: known.map(|known| known.memory),
-        has: known.map(|known| known.has),
+        memory: Some(&memory),
+        has,
     };
     if let Some(base) = finished.base {
         base.found.bring_all()?;

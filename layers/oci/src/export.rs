@@ -48,14 +48,14 @@ pub struct Export<'e> {
 impl Export<'_> {
     fn pack(&self, part: &Part, threads: usize, writer: &Writer) -> Result<Packed, Error> {
         let key = memory::key(&part.layer.id(), self.compression);
-        if let (Some(memory), Some(has)) = (self.memory, self.has)
-            && let Some(packed) = memory.recall(&key)?
-            && has(&packed)
+        let last = self.memory.map_or(Ok(None), |memory| memory.recall(&key))?;
+        if let (Some(has), Some(last)) = (self.has, &last)
+            && has(last)
         {
-            return Ok(packed);
+            return Ok(last.clone());
         }
-        let packed = writer.layer(&part.layer, self.contents, self.compression, threads)?;
-        if let Some(memory) = self.memory {
+        let packed = writer.layer_again(&part.layer, self.contents, self.compression, threads, last.as_ref())?;
+        if let Some(memory) = self.memory.filter(|_| last.as_ref() != Some(&packed)) {
             memory.remember(&key, &packed)?;
         }
         Ok(packed)

@@ -83,6 +83,22 @@ pub fn pack<W: Write>(
     threads: usize,
     writer: W,
 ) -> Result<(W, Packed), Error> {
+    pack_again(layer, contents, compression, threads, None, writer)
+}
+
+/// As [`pack`], where the SHA-256 of the layer's tar may be known from the last time, so that only the blob is
+/// hashed: contents are held to the layer's digests as ever, and a tar has no other bytes than these and the layer.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_again<W: Write>(
+    layer: &Layer,
+    contents: &dyn Contents,
+    compression: Compression,
+    threads: usize,
+    diff_id: Option<Sha256>,
+    writer: W,
+) -> Result<(W, Packed), Error> {
     let media_type = media_type(compression)?;
     let plan = Plan::new(layer)?;
     let write = |source| Error::Write { what: "a packed layer".into(), source };
@@ -93,9 +109,18 @@ pub fn pack<W: Write>(
         let (chunks, waiting) = sync_channel::<Vec<u8>>(DEPTH);
         let plan = &plan;
         let reader = thread::Builder::new().name("oci-tar".into()).spawn_scoped(scope, move || {
-            let mut tar = Hashed::new(Chunks { chunks, pending: Vec::with_capacity(CHUNK_BYTES) });
+            let mut tar = Chunks { chunks, pending: Vec::with_capacity(CHUNK_BYTES) };
+            let flushed = |done: io::Result<()>| {
+                done.map_err(|source| Error::Write { what: "the tar of a layer".into(), source })
+            };
+            if let Some(diff_id) = diff_id {
+                plan.write(contents, &mut tar)?;
+                flushed(tar.flush())?;
+                return Ok((diff_id, plan.size()));
+            }
+            let mut tar = Hashed::new(tar);
             plan.write(contents, &mut tar)?;
-            tar.flush().map_err(|source| Error::Write { what: "the tar of a layer".into(), source })?;
+            flushed(tar.flush())?;
             let (_, digest, size) = tar.finish();
             Ok::<_, Error>((digest, size))
         });

@@ -68,8 +68,30 @@ impl Writer {
         compression: Compression,
         threads: usize,
     ) -> Result<Packed, Error> {
+        self.layer_again(layer, contents, compression, threads, None)
+    }
+
+    /// As [`Writer::layer`], where `last` is what that came to the last time: see [`pack::pack_again`].
+    ///
+    /// # Errors
+    /// As [`Writer::layer`].
+    pub fn layer_again(
+        &self,
+        layer: &Layer,
+        contents: &dyn Contents,
+        compression: Compression,
+        threads: usize,
+        last: Option<&Packed>,
+    ) -> Result<Packed, Error> {
         let (path, file) = self.part()?;
-        let (writer, packed) = pack::pack(layer, contents, compression, threads, BufWriter::new(file))?;
+        let diff_id = last.map(|last| last.diff_id);
+        let (writer, packed) = pack::pack_again(layer, contents, compression, threads, diff_id, BufWriter::new(file))?;
+        if last.is_some_and(|last| *last != packed) {
+            // Made by another compressor, or not what it says: it is not relied on.
+            drop(writer);
+            fs::remove_file(&path).at("remove", &path)?;
+            return self.layer(layer, contents, compression, threads);
+        }
         writer.into_inner().map_err(io::IntoInnerError::into_error).at("write", &path)?;
         self.keep(&path, &packed.digest)?;
         Ok(packed)

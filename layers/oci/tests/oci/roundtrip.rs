@@ -239,3 +239,20 @@ fn what_the_destination_has_is_not_packed_again() {
     assert_eq!(export("third", &|_| false), first);
     assert_eq!(blobs("third"), 3);
 }
+
+#[test]
+fn what_packing_came_to_the_last_time_is_no_more_than_a_hint() {
+    let plant = plant();
+    let (home, contents, layer) = (Home::new(), &plant.contents, whole(&plant.tree));
+    let writer = Writer::create(&home.path("image"), Form::Directory).unwrap();
+    let first = writer.layer(&layer, contents, ZSTD, 1).unwrap();
+    assert_eq!(writer.layer_again(&layer, contents, ZSTD, 2, Some(&first)).unwrap(), first);
+    // Of another compressor, of another layer: then all is hashed.
+    let other = oci::Packed { digest: Sha256::of(b"other"), diff_id: Sha256::of(b"tar"), ..first.clone() };
+    assert_eq!(writer.layer_again(&layer, contents, ZSTD, 2, Some(&other)).unwrap(), first);
+    let other = oci::Packed { tar_bytes: first.tar_bytes + 512, ..other };
+    assert_eq!(writer.layer_again(&layer, contents, ZSTD, 2, Some(&other)).unwrap(), first);
+    // Contents are held to the layer all the same.
+    let lost = MemoryContents::default();
+    assert!(writer.layer_again(&layer, &lost, ZSTD, 1, Some(&first)).is_err());
+}
