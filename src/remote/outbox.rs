@@ -27,7 +27,8 @@ pub(super) struct Outbox {
 struct State {
     queue: Option<SyncSender<Job>>,
     senders: Vec<JoinHandle<()>>,
-    sent: Arc<Mutex<Sent>>,
+    /// How it went so far, by cache.
+    troubles: Arc<Mutex<Vec<Trouble>>>,
     /// Each key is looked at once.
     seen: BTreeSet<Key>,
 }
@@ -53,7 +54,7 @@ impl Outbox {
         if self.means.cancel.is_cancelled() || !self.remotes.iter().any(|remote| remote.takes(holding)) {
             return;
         }
-        let Some(queue) = self.queue(key) else { return };
+        let Some(queue) = self.queue(key, is_new) else { return };
         // Fails when the threads have died, of which the one who waits for them tells.
         let _ = queue.send(Job { key: *key, holding, layer: layer.clone(), note: note.to_vec(), is_new });
     }
@@ -67,10 +68,11 @@ impl Outbox {
         held(&self.state)
     }
 
-    /// Where a layer with this key goes; nowhere if it went there before.
-    fn queue(&self, key: &Key) -> Option<SyncSender<Job>> {
+    /// Where a layer with this key goes; nowhere if it went there before, unless this one `is_new`: then what went
+    /// there was of no use here.
+    fn queue(&self, key: &Key, is_new: bool) -> Option<SyncSender<Job>> {
         let mut state = self.state();
-        if !state.seen.insert(*key) {
+        if !state.seen.insert(*key) && !is_new {
             return None;
         }
         if let Some(queue) = &state.queue {
@@ -78,12 +80,12 @@ impl Outbox {
         }
         let (sender, jobs) = sync_channel(WAITING_MAX);
         let jobs = Arc::new(Mutex::new(jobs));
-        held(&state.sent).troubles.resize_with(self.remotes.len(), Trouble::default);
+        held(&state.troubles).resize_with(self.remotes.len(), Trouble::default);
         for number in 0..SENDERS {
             let remotes = self.remotes.clone();
             let means = Means { threads: self.means.threads.div_ceil(SENDERS), ..self.means.clone() };
-            let (sent, jobs) = (state.sent.clone(), jobs.clone());
-            let work = move || work(&remotes, &means, &jobs, &sent);
+            let (troubles, jobs) = (state.troubles.clone(), jobs.clone());
+            let work = move || work(&remotes, &means, &jobs, &troubles);
             match thread::Builder::new().name("outbox".into()).spawn(work) {
                 Ok(thread) => state.senders.push(thread),
                 // Fewer do, too.
@@ -102,7 +104,7 @@ impl Outbox {
 impl Drop for Outbox {
     /// What went wrong is told at the end, once for each cache.
     fn drop(&mut self) {
-        let State { queue, senders, sent, .. } = std::mem::take(&mut *self.state());
+        let State { queue, senders, troubles, .. } = std::mem::take(&mut *self.state());
         // The threads end when nothing more can come.
         drop(queue);
         let mut is_whole = true;
@@ -115,8 +117,7 @@ impl Drop for Outbox {
         if self.means.cancel.is_cancelled() {
             return;
         }
-        let sent = held(&sent);
-        for (remote, Trouble { unsent, of, first, .. }) in self.remotes.iter().zip(&sent.troubles) {
+        for (remote, Trouble { unsent, of, first, .. }) in self.remotes.iter().zip(&*held(&troubles)) {
             if let Some(why) = first {
                 let name = &remote.name;
                 self.means
@@ -125,13 +126,6 @@ impl Drop for Outbox {
             }
         }
     }
-}
-
-/// How it went so far.
-#[derive(Default)]
-struct Sent {
-    /// By cache.
-    troubles: Vec<Trouble>,
 }
 
 /// What went wrong with one cache.
@@ -151,7 +145,7 @@ fn held<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Sends layer after layer to each cache.
-fn work(remotes: &[Remote], means: &Means, jobs: &Mutex<Receiver<Job>>, sent: &Mutex<Sent>) {
+fn work(remotes: &[Remote], means: &Means, jobs: &Mutex<Receiver<Job>>, troubles: &Mutex<Vec<Trouble>>) {
     loop {
         let next = held(jobs).recv();
         let Ok(job) = next else { return };
@@ -159,7 +153,7 @@ fn work(remotes: &[Remote], means: &Means, jobs: &Mutex<Receiver<Job>>, sent: &M
             if means.cancel.is_cancelled() {
                 continue;
             }
-            let is_over = held(sent).troubles.get_mut(number).is_some_and(|trouble| {
+            let is_over = held(troubles).get_mut(number).is_some_and(|trouble| {
                 trouble.of = trouble.of.saturating_add(1);
                 trouble.unsent = trouble.unsent.saturating_add(usize::from(trouble.is_over));
                 trouble.is_over
@@ -168,7 +162,7 @@ fn work(remotes: &[Remote], means: &Means, jobs: &Mutex<Receiver<Job>>, sent: &M
                 continue;
             }
             if let Err(failure) = offer(remote, &job, means)
-                && let Some(trouble) = held(sent).troubles.get_mut(number)
+                && let Some(trouble) = held(troubles).get_mut(number)
             {
                 trouble.note(failure);
             }
