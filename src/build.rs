@@ -180,12 +180,11 @@ fn cached(
             return Ok(Some((images.artifacts(&record, target), why)));
         }
         Lying::Damaged(damaged) => {
-            // They are ours, and nobody has written to them: the bytes never came to the disk.
+            // The bytes may never have come to the disk; or somebody wrote others and left the time. Then the
+            // file is theirs: without --force it stays.
             for path in damaged {
-                warn(&format!("{} has not the bytes that were written to it: it is made again", path.display()));
-            }
-            for artifact in images.artifacts(&record, target) {
-                let _ = std::fs::remove_file(artifact.path);
+                let path = path.display();
+                warn(&format!("{path} has not the bytes that were written to it before this boot of the machine"));
             }
         }
         Lying::Elsewhere => {}

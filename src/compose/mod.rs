@@ -25,7 +25,7 @@ use layers::Stack;
 use providers::distro::Family;
 
 pub use deb::installed_in;
-pub use deb::needed_beside_layers;
+pub use deb::wanted_beside_layers;
 pub use initramfs::follow;
 pub use materialise::mounted;
 pub use rpm::database_in;

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::context::{Context, Made};
 use crate::error::{Error, Kind};
-use crate::packages::PackageFile;
+use crate::packages::{PackageFile, Wanted};
 use crate::permits::Permits;
 use crate::remote::{Holding, Offer};
 use crate::stages::PackageSet;
@@ -152,30 +152,32 @@ pub fn at_hand<N>(
     Ok(fetched.and_then(|(layer, note)| Some((layer, read(&note)?))))
 }
 
-/// Which packages must be had as files: all but those that are missing while their layers are in the store or
+/// How packages are to be had: as files, but for those that are missing while their layers are in the store or
 /// come from a layer cache. `key` is that of a package's layer.
 ///
 /// # Errors
 /// I/O errors of the store; an interruption.
-pub fn needed(
+pub fn wanted(
     packages: &[LockedPackage],
     is_missing: &[bool],
     key: impl Fn(&LockedPackage) -> Key + Sync,
     cx: &Context,
-) -> Result<Vec<bool>, Error> {
+) -> Result<Vec<Wanted>, Error> {
     if !is_missing.contains(&true) {
-        return Ok(vec![true; packages.len()]);
+        return Ok(vec![Wanted::File; packages.len()]);
     }
     let failed = |error| Error::build("failed to start threads").caused_by(error);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(cx.parallel.max(FETCHED_AT_ONCE)).build();
-    let is_needed = |(package, is_missing): (&LockedPackage, &bool)| {
+    let wanted = |(package, is_missing): (&LockedPackage, &bool)| {
         cx.check()?;
+        if !is_missing {
+            return Ok(Wanted::File);
+        }
         let (key, made) = (key(package), Made::package(&package.name, &package.version));
-        let has_layer =
-            *is_missing && (cx.recall(&key, &[made.clone()])?.is_some() || cx.fetch_package(&key, &made).is_some());
-        Ok(!has_layer)
+        let has_layer = cx.recall(&key, &[made.clone()])?.is_some() || cx.fetch_package(&key, &made).is_some();
+        Ok(if has_layer { Wanted::Layer } else { Wanted::FileOnly })
     };
-    threads.map_err(failed)?.install(|| packages.par_iter().zip(is_missing).map(is_needed).collect())
+    threads.map_err(failed)?.install(|| packages.par_iter().zip(is_missing).map(wanted).collect())
 }
 
 /// Keeps the layer of a package that was extracted here, and lets others have it.

@@ -81,7 +81,7 @@ pub enum Lying {
     Whole,
     /// In the target and untouched since, but these have other bytes.
     Damaged(Vec<PathBuf>),
-    /// Not all of them are there.
+    /// Not all of them are there, or can be read.
     Elsewhere,
 }
 
@@ -135,11 +135,12 @@ impl ImageCache {
         if record.boot == self.boot {
             return Lying::Whole;
         }
-        let is_damaged = |file: &&KeptFile| {
-            let found = File::open(path(file)).ok().and_then(|opened| digest(opened, &path(file)).ok());
-            found != Some((file.sha256, file.size))
+        let found = |file: &KeptFile| File::open(path(file)).ok().and_then(|opened| digest(opened, &path(file)).ok());
+        let Some(found) = record.files.par_iter().map(found).collect::<Option<Vec<_>>>() else {
+            return Lying::Elsewhere;
         };
-        let damaged: Vec<PathBuf> = record.files.par_iter().filter(is_damaged).map(path).collect();
+        let damaged = record.files.iter().zip(found).filter(|(file, found)| *found != (file.sha256, file.size));
+        let damaged: Vec<PathBuf> = damaged.map(|(file, _)| path(file)).collect();
         if !damaged.is_empty() {
             return Lying::Damaged(damaged);
         }

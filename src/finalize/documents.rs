@@ -105,7 +105,7 @@ pub fn publish_report(spec: &ResolvedSpec, target: &Target, cx: &Context, took: 
     let target = Target { force: true, ..target.clone() };
     let mut pending = target.begin(&format!("{}.report.json", spec.name))?;
     pending.write(text.as_bytes())?;
-    pending.publish().map(drop)
+    pending.put().map(drop)
 }
 
 fn file_name(artifact: &Artifact) -> String {

@@ -72,7 +72,7 @@ pub fn export(
     cx: &Context,
 ) -> Result<Exported, Error> {
     // What packing a layer came to the last time.
-    let memory = Memory::open(&cx.packed_directory).map_err(explain)?;
+    let memory = Memory::open(&cx.packed_directory).ok();
     let mut generated = MemoryContents::default();
     // What no container has: a disk to mount and to grow.
     let tree = without_disk(finished.tree, &mut generated)?;
@@ -95,7 +95,7 @@ pub fn export(
         layers: spec.container.layers,
         compression: compression(spec.compression),
         threads: cx.parallel,
-        memory: Some(&memory),
+        memory: memory.as_ref(),
         has,
     };
     if let Some(base) = finished.base {

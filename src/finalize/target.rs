@@ -266,6 +266,15 @@ impl Pending {
         if tells_late { self.file.sync_data().map_err(|source| full(&self.path, source)) } else { Ok(()) }
     }
 
+    /// Gives a file its name that the next build makes anew.
+    ///
+    /// # Errors
+    /// As [`Pending::publish`].
+    pub fn put(self) -> Result<PathBuf, Error> {
+        self.hear_out()?;
+        self.link()
+    }
+
     /// Makes a single file durable and gives it its name.
     ///
     /// # Errors

@@ -8,40 +8,40 @@ use providers::fetch::{self, FileRequest};
 use crate::context::Context;
 use crate::error::Error;
 
+/// How a package is to be had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// As its file.
+    File,
+    /// As its file, since no layer cache has its layer.
+    FileOnly,
+    /// As its layer, which is in the store.
+    Layer,
+}
+
 /// The file of a package of a lock.
 #[derive(Clone, Debug)]
 pub struct PackageFile {
     request: FileRequest,
     path: PathBuf,
-    /// Its bytes are in the cache, and have been verified in this build.
-    is_here: bool,
-    /// Its layer was asked for, since the file was missing.
-    was_asked_for: bool,
+    wanted: Wanted,
 }
 
 impl PackageFile {
-    /// The files of packages. Those that `is_needed` says are in the cache then, verified. Of those that
-    /// `was_asked_for` says, layer caches were asked for the layers.
+    /// The files of packages. Those that are wanted are in the cache then, verified.
     ///
     /// # Errors
     /// A file that cannot be had.
-    pub fn all(
-        requests: Vec<FileRequest>,
-        is_needed: &[bool],
-        was_asked_for: &[bool],
-        cx: &Context,
-    ) -> Result<Vec<Self>, Error> {
-        let needed = || is_needed.iter().copied().chain(std::iter::repeat(true));
-        let asked = was_asked_for.iter().copied().chain(std::iter::repeat(false));
-        let at_once: Vec<FileRequest> =
-            requests.iter().zip(needed()).filter(|(_, needed)| *needed).map(|(request, _)| request.clone()).collect();
+    pub fn all(requests: Vec<FileRequest>, wanted: &[Wanted], cx: &Context) -> Result<Vec<Self>, Error> {
         let cache = CacheDir::new(&cx.cache_directory);
-        cx.fetcher.files(&at_once, &cache).map_err(|error| failed(error, cx))?;
-        let file = |((request, is_here), was_asked_for): ((FileRequest, bool), bool)| {
+        let file = |(request, wanted): (FileRequest, &Wanted)| {
             let path = cache.package(&request.sha256);
-            Self { request, path, is_here, was_asked_for }
+            Self { request, path, wanted: *wanted }
         };
-        Ok(requests.into_iter().zip(needed()).zip(asked).map(file).collect())
+        let all: Vec<Self> = requests.into_iter().zip(wanted).map(file).collect();
+        let now = all.iter().filter(|file| file.wanted != Wanted::Layer).map(|file| file.request.clone());
+        cx.fetcher.files(&now.collect::<Vec<_>>(), &cache).map_err(|error| failed(error, cx))?;
+        Ok(all)
     }
 
     /// Where it is, or will be.
@@ -51,7 +51,7 @@ impl PackageFile {
 
     /// Whether layer caches have been asked for its layer already.
     pub fn was_asked_for(&self) -> bool {
-        self.was_asked_for
+        self.wanted == Wanted::FileOnly
     }
 
     /// Has it in the cache, verified.
@@ -59,7 +59,7 @@ impl PackageFile {
     /// # Errors
     /// It cannot be had.
     pub fn get(&self, cx: &Context) -> Result<&Path, Error> {
-        if !self.is_here {
+        if self.wanted == Wanted::Layer {
             let cache = CacheDir::new(&cx.cache_directory);
             cx.fetcher.files(std::slice::from_ref(&self.request), &cache).map_err(|error| failed(error, cx))?;
         }

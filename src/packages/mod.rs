@@ -20,7 +20,7 @@ use providers::lock::{Lock, Request};
 use providers::repository::Repository;
 use providers::trust::Keyring;
 
-pub use file::PackageFile;
+pub use file::{PackageFile, Wanted};
 use ranked::Ranked;
 pub use request::request;
 use rpm::RpmRepository;

@@ -13,10 +13,10 @@ use rayon::prelude::*;
 
 use super::PackageSet;
 use crate::base;
-use crate::compose::{database_in, needed_beside_layers};
+use crate::compose::{database_in, wanted_beside_layers};
 use crate::context::Context;
 use crate::error::Error;
-use crate::packages::{PackageFile, Sources, request, verify};
+use crate::packages::{PackageFile, Sources, Wanted, request, verify};
 use crate::spec::ResolvedSpec;
 
 /// Resolves and fetches: the whole stage.
@@ -69,15 +69,14 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
     let cache = CacheDir::new(&cx.cache_directory);
     // Nobody is asked where packages are that are here, nor where those are whose layers are.
     let is_missing: Vec<bool> = lock.packages.iter().map(|package| !cache.package(&package.sha256).exists()).collect();
-    let nothing = vec![false; lock.packages.len()];
-    let (is_needed, was_asked_for) = match distro.family {
-        Family::Deb => (needed_beside_layers(&lock.packages, &is_missing, &distro, cx)?, &is_missing),
+    let wanted = match distro.family {
+        Family::Deb => wanted_beside_layers(&lock.packages, &is_missing, &distro, cx)?,
         // The signatures of rpm packages are verified in every build.
-        _ => (vec![true; lock.packages.len()], &nothing),
+        _ => vec![Wanted::File; lock.packages.len()],
     };
-    let missing = lock.packages.iter().zip(is_missing.iter().zip(&is_needed));
-    let missing: Vec<u64> =
-        missing.filter(|(_, (missing, needed))| **missing && **needed).map(|(package, _)| package.size).collect();
+    let missing = lock.packages.iter().zip(is_missing.iter().zip(&wanted));
+    let missing = missing.filter(|(_, (is_missing, wanted))| **is_missing && **wanted != Wanted::Layer);
+    let missing: Vec<u64> = missing.map(|(package, _)| package.size).collect();
     let needed = !missing.is_empty();
     let mut places = BTreeMap::new();
     for repository in &lock.repositories {
@@ -104,7 +103,7 @@ pub fn fetch(spec: &ResolvedSpec, lock: Lock, cx: &Context) -> Result<PackageSet
             })
         })
         .collect();
-    let files = PackageFile::all(requests?, &is_needed, was_asked_for, cx)?;
+    let files = PackageFile::all(requests?, &wanted, cx)?;
     let at_hand = lock.packages.len().saturating_sub(missing.len());
     let bytes = missing.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
     cx.history.packages(at_hand as u64, missing.len() as u64, bytes);

@@ -48,7 +48,8 @@ pub struct Export<'e> {
 impl Export<'_> {
     fn pack(&self, part: &Part, threads: usize, writer: &Writer) -> Result<Packed, Error> {
         let key = memory::key(&part.layer.id(), self.compression);
-        let last = self.memory.map_or(Ok(None), |memory| memory.recall(&key))?;
+        // A hint, without which all is hashed.
+        let last = self.memory.and_then(|memory| memory.recall(&key).ok().flatten());
         if let (Some(has), Some(last)) = (self.has, &last)
             && has(last)
         {
@@ -56,7 +57,7 @@ impl Export<'_> {
         }
         let packed = writer.layer_again(&part.layer, self.contents, self.compression, threads, last.as_ref())?;
         if let Some(memory) = self.memory.filter(|_| last.as_ref() != Some(&packed)) {
-            memory.remember(&key, &packed)?;
+            let _ = memory.remember(&key, &packed);
         }
         Ok(packed)
     }

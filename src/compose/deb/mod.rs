@@ -25,25 +25,25 @@ use ownership::Ownership;
 use unpack::{Unpacked, key_of, unpack_one};
 
 use super::initramfs;
-use super::unpack::{needed, unpack_ahead};
+use super::unpack::{unpack_ahead, wanted};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
-use crate::packages::PackageFile;
+use crate::packages::{PackageFile, Wanted};
 use crate::permits::Permits;
 use crate::stages::PackageSet;
 
-/// Which of these packages must be had as files; `is_missing` says which are not in the cache.
+/// How these packages are to be had; `is_missing` says whose files are not in the cache.
 ///
 /// # Errors
-/// As [`needed`].
-pub fn needed_beside_layers(
+/// As [`wanted`].
+pub fn wanted_beside_layers(
     packages: &[LockedPackage],
     is_missing: &[bool],
     distro: &Distro,
     cx: &Context,
-) -> Result<Vec<bool>, Error> {
+) -> Result<Vec<Wanted>, Error> {
     let aliases = Aliases::new(&distro.merged_usr).to("read the provider's merged /usr")?;
-    needed(packages, is_missing, |package| key_of(package, &aliases), cx)
+    wanted(packages, is_missing, |package| key_of(package, &aliases), cx)
 }
 
 /// Composes a package set.
