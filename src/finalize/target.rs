@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, renameat_with};
 
 use crate::error::{Error, Kind};
 
@@ -206,6 +206,25 @@ fn sweep_beside(path: &Path, age: Duration) {
     }
 }
 
+/// Gives a file the place of another, which is removed, within one moment. The two are exchanged: a rename
+/// over a file has ext4 (`auto_da_alloc`, ext4(5)) write out the bytes of the new one, which can take
+/// longer than making them did.
+fn replace(new: &Path, old: &Path) -> std::io::Result<()> {
+    // A directory would change its name, too.
+    if old.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+        // The new one has its name; should the old one stay, the next build sweeps it.
+        Ok(()) => {
+            let _ = fs::remove_file(new);
+            Ok(())
+        }
+        // A file system that cannot; or the old one is gone.
+        Err(_) => fs::rename(new, old),
+    }
+}
+
 fn denied(action: &str, path: &Path, source: std::io::Error) -> Error {
     let hint = match source.kind() {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
@@ -300,7 +319,10 @@ impl Pending {
                 let beside = self.path.with_file_name(beside(&self.name(), std::process::id()));
                 let _ = fs::remove_file(&beside);
                 link(&beside).map_err(|source| denied("write", &beside, source.into()))?;
-                fs::rename(&beside, &self.path).map_err(|source| denied("rename to", &self.path, source))?;
+                replace(&beside, &self.path).map_err(|source| {
+                    let _ = fs::remove_file(&beside);
+                    denied("rename to", &self.path, source)
+                })?;
                 Ok(self.path)
             }
             Err(rustix::io::Errno::EXIST) => Err(exists(&self.path)),
@@ -341,6 +363,13 @@ mod tests {
         begin(&target, b"three").publish().unwrap();
         assert_eq!(fs::read(target.directory.join("a")).unwrap(), b"three");
         assert_eq!(fs::read_dir(&target.directory).unwrap().count(), 1);
+        // Never a directory, even an empty one.
+        fs::remove_file(target.directory.join("a")).unwrap();
+        fs::create_dir(target.directory.join("a")).unwrap();
+        begin(&target, b"four").publish().unwrap_err();
+        assert!(target.directory.join("a").is_dir());
+        fs::remove_dir(target.directory.join("a")).unwrap();
+        begin(&target, b"five").publish().unwrap();
         // What a process left that was killed between the two steps of a replacement.
         for name in [".a.123", ".a.mine", ".ab.123", ".a."] {
             fs::write(target.directory.join(name), b"").unwrap();
