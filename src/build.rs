@@ -39,7 +39,8 @@ pub fn run(request: &BuildRequest) -> Result<Vec<Artifact>, Error> {
         let workshop = means::prepare(request, &spec)?;
         let target = Target { directory: spec.destination.clone(), force: request.options.force };
         let given = given_lock(request)?;
-        let artifacts = build(&spec, given, &target, request, &workshop.context)?;
+        let artifacts = build(&spec, given, &target, request, &workshop.context)
+            .inspect_err(|_| workshop.context.remotes.hurry())?;
         if request.options.check {
             checking::check(&spec, &artifacts, request, &workshop.context)?;
         }
@@ -71,7 +72,7 @@ fn build(
     let (cache, name) = (&request.config.cache_dir, spec.name.as_str());
     if finish {
         let begun = Instant::now();
-        if let Some((found, why)) = cached(&images, &key, spec, target, &|text| cx.reporter.warn(text))? {
+        if let Some((found, why)) = cached(&images, &key, spec, target, cx)? {
             cx.reporter.stage_started(Stage::Finalize);
             let ended = Ended { outcome: Outcome::Reused, why: Some(why.to_owned()), parts: None };
             cx.stage(Stage::Finalize, ended, begun.elapsed().as_secs_f64());
@@ -167,13 +168,13 @@ fn cached(
     key: &Key,
     spec: &ResolvedSpec,
     target: &Target,
-    warn: &dyn Fn(&str),
+    cx: &Context,
 ) -> Result<Option<(Vec<Artifact>, &'static str)>, Error> {
     if !spec.caches.images {
         return Ok(None);
     }
     let Some(record) = images.find(key) else { return Ok(None) };
-    match images.look(key, &record, target) {
+    match images.look(key, &record, target, &|| cx.check())? {
         Lying::Whole => {
             images.artifacts(&record, target).iter().for_each(|artifact| target.settle(&artifact.path));
             let why = "nothing has changed: the outputs are those of the last build";
@@ -184,7 +185,8 @@ fn cached(
             // file is theirs: without --force it stays.
             for path in damaged {
                 let path = path.display();
-                warn(&format!("{path} has not the bytes that were written to it before this boot of the machine"));
+                let words = format!("{path} has not the bytes that were written to it before this boot of the machine");
+                cx.reporter.warn(&words);
             }
         }
         Lying::Elsewhere => {}
@@ -195,7 +197,7 @@ fn cached(
         .filter_map(|artifact| Some(artifact.path.file_name()?.to_string_lossy().into_owned()))
         .collect();
     target.prepare(&names)?;
-    let restored = images.restore(key, &record, target)?;
+    let restored = images.restore(key, &record, target, &|| cx.check())?;
     Ok(restored.map(|artifacts| (artifacts, "the image was built before: copied from the image cache")))
 }
 

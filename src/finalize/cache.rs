@@ -17,7 +17,7 @@ use layers::{Key, Sha256};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::copy::{clone, copy, digest};
+use super::copy::{Check, clone, copy, digest};
 use super::output::Artifact;
 use super::target::Target;
 use crate::error::{Error, Kind, ResultExt};
@@ -127,27 +127,31 @@ impl ImageCache {
 
     /// Whether every output lies in the target just as it was written. Nothing of it was synced, so those of
     /// another boot of the machine are read through.
-    pub fn look(&self, key: &Key, record: &Record, target: &Target) -> Lying {
+    ///
+    /// # Errors
+    /// Those of `check`.
+    pub fn look(&self, key: &Key, record: &Record, target: &Target, check: Check<'_>) -> Result<Lying, Error> {
         let path = |file: &KeptFile| target.directory.join(&file.name);
         if !record.files.iter().all(|file| file.written.is_some() && Place::of(&path(file)) == file.written) {
-            return Lying::Elsewhere;
+            return Ok(Lying::Elsewhere);
         }
         if record.boot == self.boot {
-            return Lying::Whole;
+            return Ok(Lying::Whole);
         }
-        let found = |file: &KeptFile| File::open(path(file)).ok().and_then(|opened| digest(opened, &path(file)).ok());
-        let Some(found) = record.files.par_iter().map(found).collect::<Option<Vec<_>>>() else {
-            return Lying::Elsewhere;
-        };
+        let found =
+            |file: &KeptFile| File::open(path(file)).ok().and_then(|opened| digest(opened, &path(file), check).ok());
+        let found = record.files.par_iter().map(found).collect::<Option<Vec<_>>>();
+        check()?;
+        let Some(found) = found else { return Ok(Lying::Elsewhere) };
         let damaged = record.files.iter().zip(found).filter(|(file, found)| *found != (file.sha256, file.size));
         let damaged: Vec<PathBuf> = damaged.map(|(file, _)| path(file)).collect();
         if !damaged.is_empty() {
-            return Lying::Damaged(damaged);
+            return Ok(Lying::Damaged(damaged));
         }
         let record = Record { boot: self.boot.clone(), ..record.clone() };
         // Without it the next build reads them again.
         let _ = write_record(&self.place(key), &record);
-        Lying::Whole
+        Ok(Lying::Whole)
     }
 
     /// The artifacts of a record, where the target has or will have them.
@@ -164,13 +168,19 @@ impl ImageCache {
     /// Copies an image out of the cache. `None`: what was kept is damaged or gone, and is dropped.
     ///
     /// # Errors
-    /// The target cannot be written.
-    pub fn restore(&self, key: &Key, record: &Record, target: &Target) -> Result<Option<Vec<Artifact>>, Error> {
+    /// The target cannot be written; those of `check`.
+    pub fn restore(
+        &self,
+        key: &Key,
+        record: &Record,
+        target: &Target,
+        check: Check<'_>,
+    ) -> Result<Option<Vec<Artifact>>, Error> {
         let mut ready = Vec::new();
         for file in &record.files {
             let from = self.place(key).join(&file.name);
             let pending = target.begin(&file.name)?;
-            let copied = File::open(&from).ok().map(|source| copy(&source, pending.handle()?, pending.path()));
+            let copied = File::open(&from).ok().map(|source| copy(&source, pending.handle()?, pending.path(), check));
             let whole = match copied {
                 Some(result) => result.map(|digest| digest == (file.sha256, file.size))?,
                 None => false,

@@ -16,20 +16,20 @@ fn an_image_comes_back_whole_or_not_at_all() {
     let artifact = Artifact { path: path.clone(), kind: "raw".into(), sha256: Sha256::of(b"bytes"), size: 5 };
     cache.keep(&key, "a", &[artifact], &one, 5).unwrap();
     let record = cache.find(&key).unwrap();
-    assert_eq!(cache.look(&key, &record, &one), Lying::Whole);
+    assert_eq!(cache.look(&key, &record, &one, &|| Ok(())).unwrap(), Lying::Whole);
     let two = target("two");
     two.prepare(&[]).unwrap();
-    assert_eq!(cache.look(&key, &record, &two), Lying::Elsewhere);
-    cache.restore(&key, &record, &two).unwrap().unwrap();
+    assert_eq!(cache.look(&key, &record, &two, &|| Ok(())).unwrap(), Lying::Elsewhere);
+    cache.restore(&key, &record, &two, &|| Ok(())).unwrap().unwrap();
     assert_eq!(fs::read(two.directory.join("a.raw")).unwrap(), b"bytes");
     // Whoever changes an output changes neither the cache nor the belief that it is in place.
     fs::write(two.directory.join("a.raw"), b"other").unwrap();
     let record = cache.find(&key).unwrap();
-    assert_eq!(cache.look(&key, &record, &two), Lying::Elsewhere);
+    assert_eq!(cache.look(&key, &record, &two, &|| Ok(())).unwrap(), Lying::Elsewhere);
     fs::write(cache.place(&key).join("a.raw"), b"bytez").unwrap();
     let three = target("three");
     three.prepare(&[]).unwrap();
-    assert!(cache.restore(&key, &record, &three).unwrap().is_none());
+    assert!(cache.restore(&key, &record, &three, &|| Ok(())).unwrap().is_none());
     assert!(cache.find(&key).is_none());
 }
 
@@ -57,7 +57,7 @@ fn an_image_is_kept_on_another_file_system() {
     assert!(fs::read(cache.place(&key).join("a.raw")).unwrap() == bytes);
     let two = Target { directory: home.path().join("two"), force: false };
     two.prepare(&[]).unwrap();
-    cache.restore(&key, &cache.find(&key).unwrap(), &two).unwrap().expect("a whole image");
+    cache.restore(&key, &cache.find(&key).unwrap(), &two, &|| Ok(())).unwrap().expect("a whole image");
     assert!(fs::read(two.directory.join("a.raw")).unwrap() == bytes);
 }
 
@@ -81,9 +81,11 @@ fn what_another_boot_left_is_read_through_once() {
     };
     crash(&[0; 5]);
     let record = one.find(&key).unwrap();
-    assert_eq!(one.look(&key, &record, &target), Lying::Whole, "looked at once per boot only");
-    assert_eq!(two.look(&key, &record, &target), Lying::Damaged(vec![path.clone()]));
+    let ended = two.look(&key, &record, &target, &|| Err(crate::error::Error::interrupted()));
+    ended.expect_err("Ctrl-C while it is read");
+    assert_eq!(one.look(&key, &record, &target, &|| Ok(())).unwrap(), Lying::Whole, "looked at once per boot only");
+    assert_eq!(two.look(&key, &record, &target, &|| Ok(())).unwrap(), Lying::Damaged(vec![path.clone()]));
     crash(b"bytes");
-    assert_eq!(two.look(&key, &record, &target), Lying::Whole);
+    assert_eq!(two.look(&key, &record, &target, &|| Ok(())).unwrap(), Lying::Whole);
     assert_eq!(two.find(&key).unwrap().boot, "two");
 }

@@ -43,25 +43,28 @@ pub fn clone(source: &File, to: File, path: &Path) -> Result<File, Error> {
     sink.finish().to("copy an image")
 }
 
+/// Whether to go on: an error ends what is being read.
+pub type Check<'a> = &'a (dyn Fn() -> Result<(), Error> + Sync);
+
 /// Copies a file and gives the digest and size of the copy.
 ///
 /// # Errors
-/// I/O errors; no room for the copy.
-pub fn copy(source: &File, to: File, path: &Path) -> Result<(Sha256, u64), Error> {
-    let mut file = clone(source, to, path)?;
-    file.rewind().map_err(|e| Error::io(Kind::Build, "read", path, e))?;
-    digest(file, path)
+/// I/O errors; no room for the copy; those of `check`.
+pub fn copy(source: &File, to: File, path: &Path, check: Check<'_>) -> Result<(Sha256, u64), Error> {
+    digest(clone(source, to, path)?, path, check)
 }
 
-/// Digest and size of what is left of a file.
+/// Digest and size of a file, from its beginning.
 ///
 /// # Errors
-/// I/O errors.
-pub fn digest(mut file: File, path: &Path) -> Result<(Sha256, u64), Error> {
+/// I/O errors; those of `check`.
+pub fn digest(mut file: File, path: &Path, check: Check<'_>) -> Result<(Sha256, u64), Error> {
+    file.rewind().map_err(|e| Error::io(Kind::Build, "read", path, e))?;
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0u64;
     loop {
+        check()?;
         let count = file.read(&mut buffer).map_err(|e| Error::io(Kind::Build, "read", path, e))?;
         if count == 0 {
             return Ok((Sha256(hasher.finalize().into()), size));

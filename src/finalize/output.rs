@@ -6,12 +6,11 @@ use image::container::{self, Writer};
 use image::{Sink, Source, compress};
 use layers::{Contents, Sha256, Time};
 use sandbox::Cancel;
-use sha2::Digest;
 
 use super::target::{Pending, Target};
 use crate::boot::Identity;
 use crate::context::Context;
-use crate::error::{Error, ResultExt};
+use crate::error::Error;
 use crate::spec::ResolvedSpec;
 use crate::spec::resolved::{Compression, Format};
 
@@ -157,21 +156,7 @@ fn explain(error: image::Error) -> Error {
 /// Digest and size of a file that has been written.
 ///
 /// # Errors
-/// I/O errors.
+/// I/O errors; an interruption.
 pub fn digest(pending: &Pending, cx: &Context) -> Result<(Sha256, u64), Error> {
-    use std::io::{Read, Seek};
-    let mut file = pending.handle()?;
-    file.rewind().to("read the image back")?;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut size = 0u64;
-    loop {
-        cx.check()?;
-        let count = file.read(&mut buffer).to("read the image back")?;
-        if count == 0 {
-            return Ok((Sha256(hasher.finalize().into()), size));
-        }
-        hasher.update(&buffer[..count]);
-        size = size.saturating_add(count as u64);
-    }
+    super::copy::digest(pending.handle()?, pending.path(), &|| cx.check())
 }

@@ -2,6 +2,7 @@
 //! of what was made while the build goes on. Nothing that goes wrong with them is a failure of the build.
 
 mod outbox;
+mod queue;
 mod receive;
 mod send;
 
@@ -72,6 +73,8 @@ pub struct Remote {
     damaged: Mutex<BTreeMap<Key, Sha256>>,
     /// Raised when it cannot be reached: it is not asked again in this build.
     is_lost: AtomicBool,
+    /// Raised when it had enough of being asked for packages, which are many.
+    is_lost_for_packages: AtomicBool,
 }
 
 /// What is kept back of a failure: its words, and whether there is any use in asking again.
@@ -80,6 +83,8 @@ enum Failure {
     Answer(String),
     /// Nor is this one, of which there is something else than its digests and sizes say.
     Damaged(String),
+    /// The registry wants to be asked less.
+    Busy(String),
     /// The registry cannot be used.
     Registry(String),
 }
@@ -93,6 +98,7 @@ impl From<registry::Error> for Failure {
             Some(Reason::Short { .. } | Reason::Untrusted(_) | Reason::MediaType { .. } | Reason::Missing(_)) => {
                 Self::Answer(words)
             }
+            Some(Reason::TooManyRequests { .. }) => Self::Busy(words),
             _ => Self::Registry(words),
         }
     }
@@ -141,6 +147,7 @@ impl Remote {
             signer,
             damaged: Mutex::default(),
             is_lost: AtomicBool::new(false),
+            is_lost_for_packages: AtomicBool::new(false),
             name,
         })
     }
@@ -155,9 +162,11 @@ impl Remote {
         holding == Holding::Step || self.packages
     }
 
-    /// Whether it is asked at all, or not any more.
-    fn is_there(&self, means: &Means) -> bool {
-        !self.is_lost.load(Ordering::Relaxed) && !means.cancel.is_cancelled()
+    /// Whether it is asked for such layers at all, or not any more.
+    fn is_there(&self, holding: Holding, means: &Means) -> bool {
+        let is_lost = |lost: &AtomicBool| lost.load(Ordering::Relaxed);
+        let is_lost = is_lost(&self.is_lost) || (holding == Holding::Package && is_lost(&self.is_lost_for_packages));
+        !is_lost && !means.cancel.is_cancelled()
     }
 
     /// The keys whose answers are damaged there.
@@ -167,14 +176,20 @@ impl Remote {
 
     /// Tells of a failure to give something: of each answer that is refused, but only once of a registry that
     /// is not there.
-    fn tell(&self, failure: Failure, means: &Means) {
+    fn tell(&self, failure: Failure, holding: Holding, means: &Means) {
         // Somebody has asked for the end of it.
         if means.cancel.is_cancelled() {
             return;
         }
         let (words, end) = match failure {
             Failure::Answer(words) | Failure::Damaged(words) => (words, ""),
-            Failure::Registry(words) => {
+            Failure::Busy(words) if holding == Holding::Package => {
+                if self.is_lost_for_packages.swap(true, Ordering::Relaxed) {
+                    return;
+                }
+                (words, "; it is not asked for packages again")
+            }
+            Failure::Busy(words) | Failure::Registry(words) => {
                 if self.is_lost.swap(true, Ordering::Relaxed) {
                     return;
                 }
@@ -227,7 +242,7 @@ impl Remotes {
     /// The layer that a step with this key made elsewhere, taken into the store, with the step's note, and where
     /// it was: `oci://HOST/REPOSITORY`. All of it is verified before it is there.
     pub fn fetch(&self, key: &Key, holding: Holding) -> Option<(String, (StoredLayer, Vec<u8>))> {
-        let fetch = |remote: &Remote| Some((remote.url(), remote.fetch(key, &self.means)?));
+        let fetch = |remote: &Remote| Some((remote.url(), remote.fetch(key, holding, &self.means)?));
         let (from, (layer, note)) = self.all.iter().filter(|remote| remote.holds(holding)).find_map(fetch)?;
         // What one cache has, the others may want; instead of what this machine may have made of damage, if it did.
         if self.all.len() > 1 {
@@ -249,6 +264,11 @@ impl Remotes {
     /// Lets the caches that take layers have one, unless they have it, while the caller goes on.
     pub fn send(&self, offer: Offer<'_>) {
         self.outbox.send(offer);
+    }
+
+    /// The build has failed: it is not kept from telling so by layers that it costs little to make again.
+    pub fn hurry(&self) {
+        self.outbox.hurry();
     }
 
     /// Whether any of them may have such a layer.

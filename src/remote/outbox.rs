@@ -2,17 +2,14 @@
 //! waits until all is sent, or until somebody asks for the end of it.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use layers::{Key, StoredLayer};
 
+use super::queue::Queue;
 use super::{Failure, Holding, Means, Offer, Remote};
 
-/// Layers that wait to be sent, at most; then whoever has another waits. A build has a few dozen steps, and some
-/// hundred packages.
-const WAITING_MAX: usize = 4096;
 /// Threads that send: most of the time they wait for an answer.
 const SENDERS: usize = 4;
 
@@ -25,7 +22,7 @@ pub(super) struct Outbox {
 
 #[derive(Default)]
 struct State {
-    queue: Option<SyncSender<Job>>,
+    queue: Option<Arc<Queue<Job>>>,
     senders: Vec<JoinHandle<()>>,
     /// How it went so far, by cache.
     troubles: Arc<Mutex<Vec<Trouble>>>,
@@ -55,8 +52,15 @@ impl Outbox {
             return;
         }
         let Some(queue) = self.queue(key, is_new) else { return };
-        // Fails when the threads have died, of which the one who waits for them tells.
-        let _ = queue.send(Job { key: *key, holding, layer: layer.clone(), note: note.to_vec(), is_new });
+        queue.put(holding, Job { key: *key, holding, layer: layer.clone(), note: note.to_vec(), is_new });
+    }
+
+    /// The build has failed, and whoever waits for it wants to know why: what the next one makes again in no time
+    /// is not sent.
+    pub(super) fn hurry(&self) {
+        if let Some(queue) = &self.state().queue {
+            queue.forget_packages();
+        }
     }
 
     /// The only cache has what answers this key.
@@ -70,7 +74,7 @@ impl Outbox {
 
     /// Where a layer with this key goes; nowhere if it went there before, unless this one `is_new`: then what went
     /// there was of no use here.
-    fn queue(&self, key: &Key, is_new: bool) -> Option<SyncSender<Job>> {
+    fn queue(&self, key: &Key, is_new: bool) -> Option<Arc<Queue<Job>>> {
         let mut state = self.state();
         if !state.seen.insert(*key) && !is_new {
             return None;
@@ -78,14 +82,13 @@ impl Outbox {
         if let Some(queue) = &state.queue {
             return Some(queue.clone());
         }
-        let (sender, jobs) = sync_channel(WAITING_MAX);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(Queue::default());
         held(&state.troubles).resize_with(self.remotes.len(), Trouble::default);
         for number in 0..SENDERS {
             let remotes = self.remotes.clone();
             let means = Means { threads: self.means.threads.div_ceil(SENDERS), ..self.means.clone() };
-            let (troubles, jobs) = (state.troubles.clone(), jobs.clone());
-            let work = move || work(&remotes, &means, &jobs, &troubles);
+            let (troubles, queue) = (state.troubles.clone(), queue.clone());
+            let work = move || work(&remotes, &means, &queue, &troubles);
             match thread::Builder::new().name("outbox".into()).spawn(work) {
                 Ok(thread) => state.senders.push(thread),
                 // Fewer do, too.
@@ -96,8 +99,8 @@ impl Outbox {
                 Err(_) => break,
             }
         }
-        state.queue = Some(sender.clone());
-        Some(sender)
+        state.queue = Some(queue.clone());
+        Some(queue)
     }
 }
 
@@ -105,8 +108,7 @@ impl Drop for Outbox {
     /// What went wrong is told at the end, once for each cache.
     fn drop(&mut self) {
         let State { queue, senders, troubles, .. } = std::mem::take(&mut *self.state());
-        // The threads end when nothing more can come.
-        drop(queue);
+        queue.iter().for_each(|queue| queue.close());
         let mut is_whole = true;
         for thread in senders {
             is_whole &= thread.join().is_ok();
@@ -138,6 +140,8 @@ struct Trouble {
     first: Option<String>,
     /// There is no use in sending more.
     is_over: bool,
+    /// Nor is there in sending more layers of packages.
+    is_over_for_packages: bool,
 }
 
 fn held<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -145,18 +149,17 @@ fn held<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Sends layer after layer to each cache.
-fn work(remotes: &[Remote], means: &Means, jobs: &Mutex<Receiver<Job>>, troubles: &Mutex<Vec<Trouble>>) {
-    loop {
-        let next = held(jobs).recv();
-        let Ok(job) = next else { return };
+fn work(remotes: &[Remote], means: &Means, queue: &Queue<Job>, troubles: &Mutex<Vec<Trouble>>) {
+    while let Some(job) = queue.take() {
         for (number, remote) in remotes.iter().enumerate().filter(|(_, remote)| remote.takes(job.holding)) {
             if means.cancel.is_cancelled() {
                 continue;
             }
             let is_over = held(troubles).get_mut(number).is_some_and(|trouble| {
+                let is_over = trouble.is_over || (trouble.is_over_for_packages && job.holding == Holding::Package);
                 trouble.of = trouble.of.saturating_add(1);
-                trouble.unsent = trouble.unsent.saturating_add(usize::from(trouble.is_over));
-                trouble.is_over
+                trouble.unsent = trouble.unsent.saturating_add(usize::from(is_over));
+                is_over
             });
             if is_over {
                 continue;
@@ -164,7 +167,7 @@ fn work(remotes: &[Remote], means: &Means, jobs: &Mutex<Receiver<Job>>, troubles
             if let Err(failure) = offer(remote, &job, means)
                 && let Some(trouble) = held(troubles).get_mut(number)
             {
-                trouble.note(failure);
+                trouble.note(failure, job.holding);
             }
         }
     }
@@ -179,13 +182,20 @@ fn offer(remote: &Remote, job: &Job, means: &Means) -> Result<(), Failure> {
 }
 
 impl Trouble {
-    fn note(&mut self, failure: Failure) {
+    fn note(&mut self, failure: Failure, holding: Holding) {
         self.unsent = self.unsent.saturating_add(1);
-        let (words, is_over) = match failure {
-            Failure::Answer(words) | Failure::Damaged(words) => (words, false),
-            Failure::Registry(words) => (words, true),
+        let words = match failure {
+            Failure::Answer(words) | Failure::Damaged(words) => words,
+            // Packages are many; the few steps may still come through.
+            Failure::Busy(words) if holding == Holding::Package => {
+                self.is_over_for_packages = true;
+                words
+            }
+            Failure::Busy(words) | Failure::Registry(words) => {
+                self.is_over = true;
+                words
+            }
         };
-        self.is_over |= is_over;
         self.first.get_or_insert(words);
     }
 }

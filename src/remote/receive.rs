@@ -10,7 +10,7 @@ use layers::{Answer, Blake3, Key, Layer, Sha256, Staging, StoredLayer};
 use registry::BlobPull;
 use registry::cache::look_up;
 
-use super::{Failure, Means, Remote};
+use super::{Failure, Holding, Means, Remote};
 use crate::error::{Error, ResultExt};
 use crate::inventory::parcel::{self, Notes};
 
@@ -26,8 +26,8 @@ struct Received {
 
 impl Remote {
     /// See [`super::Remotes::fetch`].
-    pub(super) fn fetch(&self, key: &Key, means: &Means) -> Option<(StoredLayer, Vec<u8>)> {
-        if !self.is_there(means) || self.may_have_damage(key, means) {
+    pub(super) fn fetch(&self, key: &Key, holding: Holding, means: &Means) -> Option<(StoredLayer, Vec<u8>)> {
+        if !self.is_there(holding, means) || self.may_have_damage(key, means) {
             return None;
         }
         let kept = self.receive(key, None, means).and_then(|received| {
@@ -40,14 +40,14 @@ impl Remote {
                 // Should this machine send what it makes, it has to be under other digests.
                 self.damaged().insert(*key, Sha256::of(words.as_bytes()));
             }
-            self.tell(failure, means);
+            self.tell(failure, holding, means);
             None
         })
     }
 
     /// Puts a layer in place again that is damaged or missing, if the answer to this key here is that layer.
     pub(super) fn restore(&self, layer: &Blake3, answer: &Answer, means: &Means) -> bool {
-        if !self.is_there(means) || self.may_have_damage(&answer.key, means) {
+        if !self.is_there(Holding::Step, means) || self.may_have_damage(&answer.key, means) {
             return false;
         }
         let restored = self.receive(&answer.key, Some(layer), means).and_then(|received| {
@@ -56,7 +56,7 @@ impl Remote {
             Ok(true)
         });
         restored.unwrap_or_else(|failure| {
-            self.tell(failure, means);
+            self.tell(failure, Holding::Step, means);
             false
         })
     }
