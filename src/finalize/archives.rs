@@ -101,5 +101,5 @@ fn kernel(
     let pending = target.begin(&name)?;
     let mut reader = contents.open(&content).to("read the kernel of the image")?;
     std::io::copy(&mut reader, &mut pending.file()).map_err(|source| super::full(pending.path(), source))?;
-    Ok(("kernel", pending))
+    Ok(Written::new("kernel", pending))
 }

@@ -7,7 +7,7 @@ use providers::lock::Lock;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::output::{Artifact, Written, digest};
+use super::output::{Artifact, Written};
 use super::target::{Named, Target};
 use crate::context::Context;
 use crate::error::{Error, ResultExt};
@@ -34,10 +34,10 @@ pub fn publish(
 ) -> Result<(Vec<Artifact>, Named), Error> {
     let mut artifacts = Vec::new();
     let mut ready = Vec::new();
-    let digests: Result<Vec<_>, Error> = images.par_iter().map(|(_, pending)| digest(pending, cx)).collect();
-    for ((kind, pending), (sha256, size)) in images.into_iter().zip(digests?) {
-        artifacts.push(Artifact { path: pending.path().to_path_buf(), kind: kind.into(), sha256, size });
-        ready.push(pending);
+    let digests: Result<Vec<_>, Error> = images.par_iter().map(|image| image.digest(cx)).collect();
+    for (Written { kind, file, .. }, (sha256, size)) in images.into_iter().zip(digests?) {
+        artifacts.push(Artifact { path: file.path().to_path_buf(), kind: kind.into(), sha256, size });
+        ready.push(file);
     }
     let version = spec.image_version.as_ref().map(ToString::to_string).unwrap_or_default();
     let lock = packages.lock.write().to("write the lock")?;

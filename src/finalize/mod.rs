@@ -8,6 +8,7 @@ pub mod disk;
 mod disk_tests;
 pub mod divide;
 pub mod documents;
+mod follow;
 pub mod live;
 pub mod oci;
 pub mod output;

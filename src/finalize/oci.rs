@@ -57,7 +57,7 @@ pub fn write(spec: &ResolvedSpec, finished: &Finished<'_>, target: &Target, cx: 
     let exported = export(spec, finished, &writer, None, cx)?;
     writer.add(exported.descriptor, Some(&reference_name(spec)));
     let written = pending.handle().and_then(|file| writer.finish_into(file, pending.path()).map_err(explain));
-    written.map(|()| (Format::Oci.as_str(), pending))
+    written.map(|()| Written::new(Format::Oci.as_str(), pending))
 }
 
 /// Puts the image into a writer.

@@ -7,6 +7,7 @@ use image::{Sink, Source, compress};
 use layers::{Contents, Sha256, Time};
 use sandbox::Cancel;
 
+use super::follow::Followed;
 use super::target::{Pending, Target};
 use crate::boot::Identity;
 use crate::context::Context;
@@ -84,8 +85,33 @@ impl Sink for Watched<'_> {
     }
 }
 
-/// A file that is written, and what it is: see [`Artifact::kind`].
-pub type Written = (&'static str, Pending);
+/// A file that is written and has no name yet.
+pub struct Written {
+    /// See [`Artifact::kind`].
+    pub kind: &'static str,
+    /// The file.
+    pub file: Pending,
+    /// Its digest and its size in bytes, if they were taken on the way.
+    digest: Option<(Sha256, u64)>,
+}
+
+impl Written {
+    /// One of which nobody has taken the digest.
+    pub fn new(kind: &'static str, file: Pending) -> Self {
+        Self { kind, file, digest: None }
+    }
+
+    /// Digest and size in bytes.
+    ///
+    /// # Errors
+    /// I/O errors; an interruption.
+    pub fn digest(&self, cx: &Context) -> Result<(Sha256, u64), Error> {
+        match self.digest {
+            Some(digest) => Ok(digest),
+            None => super::copy::digest(self.file.handle()?, self.file.path(), &|| cx.check()),
+        }
+    }
+}
 
 /// Writes the images of a spec for which `wanted` says so, all of one source; nothing has its name
 /// yet.
@@ -104,8 +130,9 @@ pub fn write(
     let mut writers = Vec::new();
     for (format, name) in image_names(spec).into_iter().filter(|(format, _)| wanted(*format)) {
         let file = target.begin(&name)?;
-        writers.push(open(spec, format, &file, source.size(), cx)?);
-        pending.push((format.as_str(), file));
+        let writer = open(spec, format, &file, source, cx)?;
+        writers.push(Followed::new(writer, file.handle()?, file.path()));
+        pending.push(Written::new(format.as_str(), file));
     }
     let written = match writers.as_mut_slice() {
         [] => Ok(()),
@@ -116,12 +143,21 @@ pub fn write(
         }
     };
     let id = Identity::of(spec).uuid("container");
-    let finish = |()| writers.into_iter().try_for_each(|writer| writer.finish(id).map(drop));
-    written.and_then(finish).map_err(explain)?;
+    let finish = |()| writers.into_iter().map(|writer| writer.finish(id)).collect::<Result<Vec<_>, _>>();
+    let digests = written.and_then(finish).map_err(explain)?;
+    for (written, digest) in pending.iter_mut().zip(digests) {
+        written.digest = digest().transpose()?;
+    }
     Ok(pending)
 }
 
-fn open(spec: &ResolvedSpec, format: Format, file: &Pending, size: u64, cx: &Context) -> Result<Writer, Error> {
+fn open(
+    spec: &ResolvedSpec,
+    format: Format,
+    file: &Pending,
+    source: &dyn Source,
+    cx: &Context,
+) -> Result<Writer, Error> {
     let compression = match spec.compression {
         Compression::None => None,
         Compression::Gzip => Some(compress::Compression::Gzip(6)),
@@ -139,8 +175,8 @@ fn open(spec: &ResolvedSpec, format: Format, file: &Pending, size: u64, cx: &Con
         }
     };
     let created = Time::seconds(cx.epoch());
-    let options = container::Options { format, size, compression, created, threads: cx.parallel };
-    Writer::new(file.handle()?, file.path(), &options).map_err(explain)
+    let options = container::Options { format, size: source.size(), compression, created, threads: cx.parallel };
+    Writer::of(source, file.handle()?, file.path(), &options).map_err(explain)
 }
 
 fn explain(error: image::Error) -> Error {
@@ -151,12 +187,4 @@ fn explain(error: image::Error) -> Error {
             .hint("free some space, or name another directory with --output-dir");
     }
     Error::build("failed to write the image").caused_by(error)
-}
-
-/// Digest and size of a file that has been written.
-///
-/// # Errors
-/// I/O errors; an interruption.
-pub fn digest(pending: &Pending, cx: &Context) -> Result<(Sha256, u64), Error> {
-    super::copy::digest(pending.handle()?, pending.path(), &|| cx.check())
 }

@@ -59,6 +59,11 @@ impl RawFile {
         Ok(self.file)
     }
 
+    /// Bytes from the beginning that stay as they are: data comes in ascending order.
+    pub fn settled(&self) -> u64 {
+        self.buffer_at
+    }
+
     fn error(&self, action: &'static str, source: io::Error) -> Error {
         Error::Io { action, path: self.path.clone(), source }
     }

@@ -30,7 +30,7 @@ fn disk() -> Pieces {
 fn written(disk: &Pieces, format: Format, compression: Option<Compression>, threads: usize) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     let options = Options { format, size: disk.size, compression, created: Time::default(), threads };
-    let mut writer = Writer::new(file.reopen().unwrap(), file.path(), &options).unwrap();
+    let mut writer = Writer::of(disk, file.reopen().unwrap(), file.path(), &options).unwrap();
     disk.write_to(&MemoryContents::default(), &mut writer).unwrap();
     writer.finish(Uuid::from_u128(7)).unwrap();
     file

@@ -102,6 +102,71 @@ fn qemu_img_reads_what_was_written() {
     }
 }
 
+/// Passes on, and compares what was settled on the way with the file as it is in the end.
+struct Settling<'a> {
+    writer: qcow2::Writer,
+    file: &'a NamedTempFile,
+    seen: Vec<Vec<u8>>,
+}
+
+impl Sink for Settling<'_> {
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<(), image::Error> {
+        self.writer.data(offset, bytes)?;
+        let settled = self.writer.settled().expect("a header that comes first") as usize;
+        let mut bytes = std::fs::read(self.file.path()).unwrap();
+        bytes.truncate(settled);
+        self.seen.push(bytes);
+        Ok(())
+    }
+}
+
+#[test]
+fn where_the_reach_is_known_the_file_is_settled_from_its_beginning() {
+    let Some(qemu_img) = tool("qemu-img") else { return };
+    let disk = disk();
+    let raw = raw(&disk, &MemoryContents::default());
+    for cluster_size in [512, 4096, 65_536, 2 << 20] {
+        let file = NamedTempFile::new().unwrap();
+        let reach = Some(qcow2::Reach::of(&disk, cluster_size).unwrap());
+        let options = qcow2::Options { cluster_size, reach, ..qcow2::Options::new(disk.size()) };
+        let writer = qcow2::Writer::new(file.reopen().unwrap(), file.path(), &options).unwrap();
+        let mut settling = Settling { writer, file: &file, seen: Vec::new() };
+        disk.write_to(&MemoryContents::default(), &mut settling).unwrap();
+        let Settling { writer, seen, .. } = settling;
+        writer.finish().unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(seen.iter().all(|seen| bytes.starts_with(seen)), "{cluster_size}");
+        assert!(seen.last().is_some_and(|seen| seen.len() > 3_000_000), "{cluster_size}");
+        let verdict = run(&qemu_img, &["check", "-f", "qcow2", text(&file)]);
+        let sound = verdict.success && verdict.text.contains("No errors were found");
+        assert!(sound && !verdict.text.contains("Leaked"), "{cluster_size}: {}", verdict.text);
+        assert!(compare(&qemu_img, "qcow2", &file, &raw), "{cluster_size}");
+        assert_holds(&qcow2::Reader::open(&medium(&file)).unwrap(), &disk);
+        // What turned out to be zero is a hole in the file, and QEMU may use it.
+        let plain = qcow2(&disk, Compression::None, cluster_size, 1).as_file().metadata().unwrap().len();
+        assert!(bytes.len() as u64 >= plain && bytes.len() as u64 <= plain + 600_000 + 4 * (2 << 20), "{cluster_size}");
+        let grow = run(&tool("qemu-io").unwrap(), &["-c", "write -P 9 100M 1M", text(&file)]);
+        assert!(grow.success, "{}", grow.text);
+        let verdict = run(&qemu_img, &["check", "-f", "qcow2", text(&file)]);
+        assert!(verdict.success, "{cluster_size}: {}", verdict.text);
+    }
+}
+
+#[test]
+fn more_data_than_was_announced_is_refused() {
+    let less = Pieces { size: disk().size, pieces: disk().pieces[..1].to_vec() };
+    let reach = qcow2::Reach::of(&less, 65_536).unwrap();
+    let file = NamedTempFile::new().unwrap();
+    let write = |options: &qcow2::Options| {
+        let mut writer = qcow2::Writer::new(file.reopen().unwrap(), file.path(), options)?;
+        disk().write_to(&MemoryContents::default(), &mut writer)?;
+        writer.finish()
+    };
+    let options = qcow2::Options { reach: Some(reach), ..qcow2::Options::new(disk().size) };
+    assert!(write(&options).unwrap_err().to_string().contains("announced"));
+    assert!(write(&qcow2::Options { cluster_size: 4096, ..options }).unwrap_err().to_string().contains("65536"));
+}
+
 #[test]
 fn qemu_img_would_have_found_something() {
     let Some(qemu_img) = tool("qemu-img") else { return };

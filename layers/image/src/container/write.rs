@@ -10,7 +10,7 @@ use super::Format;
 use crate::compress::{self, Compression};
 use crate::raw::RawFile;
 use crate::sequential::Sequential;
-use crate::{Error, Sink, qcow2, vdi, vhd, vhdx, vmdk};
+use crate::{Error, Sink, Source, qcow2, vdi, vhd, vhdx, vmdk};
 
 /// Level of deflate in a VMDK where nobody says another: qemu-img's and VMware's own.
 const VMDK_LEVEL: u32 = 6;
@@ -72,7 +72,19 @@ impl Writer {
     /// # Errors
     /// What the format cannot express: the size, the compression; the file cannot be emptied.
     pub fn new(file: File, path: impl Into<PathBuf>, options: &Options) -> Result<Self, Error> {
-        let path = path.into();
+        Self::begin(file, path.into(), options, None)
+    }
+
+    /// As [`Writer::new`], for what this source will give. A qcow2 that is not compressed has its header at
+    /// once then, and other bytes: see [`Writer::settled`].
+    ///
+    /// # Errors
+    /// As [`Writer::new`]; those of the source.
+    pub fn of(source: &dyn Source, file: File, path: impl Into<PathBuf>, options: &Options) -> Result<Self, Error> {
+        Self::begin(file, path.into(), options, Some(source))
+    }
+
+    fn begin(file: File, path: PathBuf, options: &Options, source: Option<&dyn Source>) -> Result<Self, Error> {
         let kind = match (options.format, options.compression) {
             (Format::Raw, None) => Kind::Raw(RawFile::new(file, &path, options.size)?),
             (Format::Vhd, None) => Kind::Vhd(vhd::Fixed::new(file, &path, &options.vhd())?),
@@ -95,8 +107,10 @@ impl Writer {
                         return Err(refuse(options.format, "its clusters know gzip and zstd"));
                     }
                 };
-                let threads = options.threads;
-                let options = qcow2::Options { compression, threads, ..qcow2::Options::new(options.size) };
+                let plain = qcow2::Options::new(options.size);
+                let reach = source.filter(|_| compression == qcow2::Compression::None);
+                let reach = reach.map(|source| qcow2::Reach::of(source, plain.cluster_size)).transpose()?;
+                let options = qcow2::Options { compression, threads: options.threads, reach, ..plain };
                 Kind::Qcow2(Box::new(qcow2::Writer::new(file, &path, &options)?))
             }
             (Format::Vmdk, None | Some(Compression::Gzip(_))) => {
@@ -133,6 +147,16 @@ impl Writer {
             Kind::Vhdx(writer) => writer.finish(id),
             Kind::Vmdk(writer) => writer.finish(id),
             Kind::Vdi(writer) => writer.finish(id),
+        }
+    }
+
+    /// Bytes from the beginning of the file that stay as they are, whatever is still given; `None` for formats
+    /// that end with their beginning, and those that nobody has asked for it yet.
+    pub fn settled(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Raw(writer) => Some(writer.settled()),
+            Kind::Qcow2(writer) => writer.settled(),
+            _ => None,
         }
     }
 

@@ -4,9 +4,11 @@
 //! [`Reader`] reads what it or QEMU wrote.
 
 pub(crate) mod format;
+mod reach;
 mod read;
 mod write;
 
 pub(crate) use format::MAGIC;
+pub use reach::Reach;
 pub use read::Reader;
 pub use write::{Compression, Options, Writer};

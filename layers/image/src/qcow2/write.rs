@@ -1,7 +1,9 @@
 //! Writes a qcow2 file in one pass over ascending data.
 //!
 //! Clusters of data follow each other in the order of the disk, each L2 table after the clusters
-//! it maps; the L1 table, the refcounts and, last of all, the header close the file. Compressed
+//! it maps; the L1 table, the refcounts and, last of all, the header close the file. Where it is known
+//! how far the data reaches at most, the tables lie behind that, and the header, which says where, comes
+//! first: then whoever reads the file from its beginning can do so while it is written. Compressed
 //! clusters are made on several threads, each cluster on its own, and laid down in order: the
 //! bytes do not depend on the number of threads.
 
@@ -14,6 +16,7 @@ use std::path::PathBuf;
 use flate2::{Compress, FlushCompress, Status};
 
 use super::format::{self, FORMAT, Header, L1_ENTRIES_MAX};
+use super::reach::Reach;
 use crate::bytes::is_zero;
 use crate::workers::Workers;
 use crate::{Error, Sink};
@@ -47,12 +50,14 @@ pub struct Options {
     pub compression: Compression,
     /// Threads that compress; 0 leaves it to the caller's. Never changes the bytes.
     pub threads: usize,
+    /// How far the data reaches at most, if that is known and clusters are not compressed.
+    pub reach: Option<Reach>,
 }
 
 impl Options {
     /// Clusters of 64 KiB (QEMU's default), not compressed.
     pub fn new(size: u64) -> Self {
-        Self { size, cluster_size: 64 * 1024, compression: Compression::None, threads: 0 }
+        Self { size, cluster_size: 64 * 1024, compression: Compression::None, threads: 0, reach: None }
     }
 }
 
@@ -74,6 +79,8 @@ pub struct Writer {
     bits: u32,
     size: u64,
     compression: u8,
+    /// The first cluster of the tables, where the header says so already.
+    tables_at: Option<u64>,
     /// The cluster being filled.
     current: Option<Piece>,
     end: u64,
@@ -119,18 +126,65 @@ impl Writer {
         if let Err(source) = file.set_len(0) {
             return Err(Error::Io { action: "empty", path, source });
         }
-        Ok(Self {
+        let tables_at = match options.reach {
+            Some(Reach { cluster_size, clusters, tables }) if options.compression == Compression::None => {
+                if cluster_size != u64::from(options.cluster_size) {
+                    return refuse(
+                        format!("clusters of {cluster_size} bytes"),
+                        "the reach counts others than the file",
+                    );
+                }
+                Some(clusters.saturating_add(tables).saturating_add(1))
+            }
+            _ => None,
+        };
+        let writer = Self {
             // Cluster 0 is the header's.
             out: Output { file, path, bits, clusters: vec![1], packed_at: 0 },
             bits,
             size: options.size,
             compression,
+            tables_at,
             current: None,
             end: 0,
             workers: work,
             l1: BTreeMap::new(),
             l2: Vec::new(),
             l2_number: 0,
+        };
+        if let Some(at) = tables_at {
+            writer.out.write(0, &writer.header(at)?.encode())?;
+        }
+        Ok(writer)
+    }
+
+    /// Bytes from the beginning of the file that stay as they are, unless the header comes last.
+    pub fn settled(&self) -> Option<u64> {
+        self.tables_at.map(|_| self.out.end())
+    }
+
+    /// Clusters of the L1 table.
+    fn l1_clusters(&self) -> u64 {
+        (self.l1_entries() * 8).div_ceil(1 << self.bits).max(1)
+    }
+
+    fn l1_entries(&self) -> u64 {
+        self.size.div_ceil(1 << (2 * self.bits - 3))
+    }
+
+    /// The header of a file whose L1 table begins at this cluster, with the refcounts behind it.
+    fn header(&self, l1_cluster: u64) -> Result<Header, Error> {
+        let l1_end = l1_cluster.saturating_add(self.l1_clusters());
+        let (_, tables) = refcount_clusters(self.bits, l1_end);
+        Ok(Header {
+            cluster_bits: self.bits,
+            size: self.size,
+            l1_entries: u32::try_from(self.l1_entries()).map_err(|_| Error::Overflow("the size of the L1 table"))?,
+            l1_offset: l1_cluster << self.bits,
+            refcount_table_offset: l1_end << self.bits,
+            refcount_table_clusters: u32::try_from(tables)
+                .map_err(|_| Error::Overflow("the size of the refcount table"))?,
+            compression: self.compression,
         })
     }
 
@@ -145,25 +199,21 @@ impl Writer {
             self.store(packed)?;
         }
         self.close_l2()?;
-        let l1_entries = self.size.div_ceil(1 << (2 * self.bits - 3));
-        let l1_offset = self.out.allocate((l1_entries * 8).div_ceil(1 << self.bits).max(1))?;
-        let mut table = Vec::with_capacity(l1_entries as usize * 8);
-        for number in 0..l1_entries {
+        if let Some(at) = self.tables_at {
+            self.out.leave_free(at)?;
+        }
+        let l1_cluster = self.out.clusters.len() as u64;
+        let l1_offset = self.out.allocate(self.l1_clusters())?;
+        let mut table = Vec::new();
+        for number in 0..self.l1_entries() {
             let entry = self.l1.get(&number).map_or(0, |offset| offset | format::COPIED);
             table.extend_from_slice(&entry.to_be_bytes());
         }
         self.out.write(l1_offset, &table)?;
-        let (refcount_table_offset, refcount_table_clusters) = self.out.write_refcounts()?;
-        let header = Header {
-            cluster_bits: self.bits,
-            size: self.size,
-            l1_entries: u32::try_from(l1_entries).map_err(|_| Error::Overflow("the size of the L1 table"))?,
-            l1_offset,
-            refcount_table_offset,
-            refcount_table_clusters,
-            compression: self.compression,
-        };
-        self.out.write(0, &header.encode())?;
+        self.out.write_refcounts()?;
+        if self.tables_at.is_none() {
+            self.out.write(0, &self.header(l1_cluster)?.encode())?;
+        }
         self.out.finish()
     }
 
@@ -290,6 +340,21 @@ impl Output {
         Ok(offset)
     }
 
+    /// Nothing is laid before this cluster; what was announced and turned out to be zero stays a hole, which
+    /// QEMU takes for the first clusters it needs.
+    fn leave_free(&mut self, until: u64) -> Result<(), Error> {
+        if self.clusters.len() as u64 > until {
+            return Err(Error::Unsupported {
+                format: FORMAT,
+                what: format!("{} clusters of data and tables in {}", self.clusters.len(), self.path.display()),
+                reason: format!("only {until} were announced"),
+            });
+        }
+        let until = usize::try_from(until).map_err(|_| Error::Overflow("a number of clusters"))?;
+        self.clusters.resize(until, 0);
+        Ok(())
+    }
+
     /// Lays compressed bytes directly behind those before them where the clusters allow it.
     fn pack(&mut self, bytes: &[u8]) -> Result<u64, Error> {
         let (cluster, length) = (1u64 << self.bits, bytes.len() as u64);
@@ -319,20 +384,11 @@ impl Output {
         Ok(offset)
     }
 
-    /// Writes the refcount blocks and their table, which count themselves too.
-    fn write_refcounts(&mut self) -> Result<(u64, u32), Error> {
+    /// Writes the refcount blocks behind their table, which count themselves too.
+    fn write_refcounts(&mut self) -> Result<(), Error> {
         let cluster = 1u64 << self.bits;
-        let (per_block, per_table) = (cluster / 2, cluster / 8);
-        let used = self.clusters.len() as u64;
-        let (mut blocks, mut tables) = (1u64, 1u64);
-        loop {
-            let total = used + blocks + tables;
-            let (more_blocks, more_tables) = (total.div_ceil(per_block), blocks.div_ceil(per_table));
-            if (more_blocks, more_tables) == (blocks, tables) {
-                break;
-            }
-            (blocks, tables) = (more_blocks.max(blocks), more_tables.max(tables));
-        }
+        let per_block = cluster / 2;
+        let (blocks, tables) = refcount_clusters(self.bits, self.clusters.len() as u64);
         let table_offset = self.allocate(tables)?;
         let blocks_offset = self.allocate(blocks)?;
         let mut table = Vec::new();
@@ -342,15 +398,28 @@ impl Output {
             self.write(offset, &bytes)?;
             table.extend_from_slice(&offset.to_be_bytes());
         }
-        self.write(table_offset, &table)?;
-        let tables = u32::try_from(tables).map_err(|_| Error::Overflow("the size of the refcount table"))?;
-        Ok((table_offset, tables))
+        self.write(table_offset, &table)
     }
 
     /// The file ends with its last cluster.
     fn finish(self) -> Result<File, Error> {
         self.file.set_len(self.end()).map_err(|source| self.error("set the size of", source))?;
         Ok(self.file)
+    }
+}
+
+/// Clusters of the blocks and of the table that count the uses of so many clusters and of themselves.
+fn refcount_clusters(bits: u32, used: u64) -> (u64, u64) {
+    let cluster = 1u64 << bits;
+    let (per_block, per_table) = (cluster / 2, cluster / 8);
+    let (mut blocks, mut tables) = (1u64, 1u64);
+    loop {
+        let total = used.saturating_add(blocks).saturating_add(tables);
+        let (more_blocks, more_tables) = (total.div_ceil(per_block), blocks.div_ceil(per_table));
+        if (more_blocks, more_tables) == (blocks, tables) {
+            return (blocks, tables);
+        }
+        (blocks, tables) = (more_blocks.max(blocks), more_tables.max(tables));
     }
 }
 
