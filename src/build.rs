@@ -150,7 +150,7 @@ fn remember(cache: &Path, name: &str, cx: &Context) {
 
 /// What an image is the image of: spec, lock, the provider's facts, time, and the program that makes it.
 fn image_key(spec: &ResolvedSpec, lock: &Lock, facts: &[u8], cx: &Context) -> Result<Key, Error> {
-    Ok(KeyBuilder::new("image", 1)
+    Ok(KeyBuilder::new("image", 2)
         .field("program", env!("CARGO_PKG_VERSION"))
         .field("spec", spec.digest())
         // A provider's data may be the user's own file.

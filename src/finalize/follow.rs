@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 use image::Sink;
 use image::container::Writer;
 use layers::Sha256;
+use sandbox::Cancel;
 use sha2::Digest;
 use uuid::Uuid;
 
@@ -24,9 +27,10 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Begins to follow a writer of this file, if it tells how far it is and a thread is to be had.
-    pub fn new(writer: Writer, file: File, path: &Path) -> Self {
-        let follower = writer.settled().and_then(|_| Follower::start(file, path));
+    /// Begins to follow a writer of this file, if it tells how far it is and a thread is to be had; until
+    /// `cancel` is raised.
+    pub fn new(writer: Writer, file: File, path: &Path, cancel: &Cancel) -> Self {
+        let follower = writer.settled().and_then(|_| Follower::start(file, path, cancel));
         Self { writer, follower }
     }
 
@@ -61,19 +65,24 @@ impl Sink for Followed {
     }
 }
 
-/// A thread that reads behind a writer. Dropped before the file is finished, it is given up.
+/// A thread that reads behind a writer. Dropped before the file is finished, it is given up at once, however far
+/// behind it is.
 struct Follower {
+    is_given_up: Arc<AtomicBool>,
     bounds: Option<Sender<u64>>,
     told: u64,
     thread: Option<JoinHandle<Result<Option<(Sha256, u64)>, Error>>>,
 }
 
 impl Follower {
-    fn start(file: File, path: &Path) -> Option<Self> {
+    fn start(file: File, path: &Path, cancel: &Cancel) -> Option<Self> {
         let (bounds, receiver) = channel();
-        let path = path.to_path_buf();
-        let thread = Builder::new().name("digest".into()).spawn(move || read_behind(&file, path, &receiver));
-        Some(Self { bounds: Some(bounds), told: 0, thread: Some(thread.ok()?) })
+        let (path, cancel, is_given_up) = (path.to_path_buf(), cancel.clone(), Arc::new(AtomicBool::new(false)));
+        let flag = is_given_up.clone();
+        let is_over = move || cancel.is_cancelled() || flag.load(Ordering::Relaxed);
+        let thread = Builder::new().name("digest".into());
+        let thread = thread.spawn(move || read_behind(&file, path, &receiver, &is_over));
+        Some(Self { is_given_up, bounds: Some(bounds), told: 0, thread: Some(thread.ok()?) })
     }
 
     fn tell(&mut self, settled: u64) {
@@ -84,6 +93,7 @@ impl Follower {
         }
     }
 
+    /// Digest and size; `None` if the file is to be read by whoever wants them.
     fn finish(mut self) -> Option<Result<(Sha256, u64), Error>> {
         let _ = self.bounds.as_ref().map(|bounds| bounds.send(u64::MAX));
         self.join().transpose()
@@ -98,17 +108,26 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
         let _ = self.join();
     }
 }
 
-/// Reads up to each bound in turn; digest and size once the bound is behind every end.
-fn read_behind(file: &File, path: PathBuf, bounds: &Receiver<u64>) -> Result<Option<(Sha256, u64)>, Error> {
+/// Reads up to each bound in turn, until it `is_over`; digest and size once the bound is behind every end.
+fn read_behind(
+    file: &File,
+    path: PathBuf,
+    bounds: &Receiver<u64>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Option<(Sha256, u64)>, Error> {
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; STEP as usize];
     let mut at = 0u64;
     for bound in bounds {
         while at < bound {
+            if is_over() {
+                return Ok(None);
+            }
             let room = &mut buffer[..(bound - at).min(STEP) as usize];
             let count = file.read_at(room, at).map_err(|e| Error::io(Kind::Build, "read back", &path, e))?;
             if count == 0 {
@@ -130,11 +149,15 @@ mod tests {
 
     use super::*;
 
+    fn start(file: &tempfile::NamedTempFile) -> Option<Follower> {
+        Follower::start(file.reopen().unwrap(), file.path(), &Cancel::new())
+    }
+
     #[test]
     fn what_is_settled_is_read_once_and_the_rest_at_the_end() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let bytes: Vec<u8> = (0..5_000_000u32).map(|at| (at % 251) as u8).collect();
-        let mut follower = Follower::start(file.reopen().unwrap(), file.path()).unwrap();
+        let mut follower = start(&file).unwrap();
         for chunk in bytes.chunks(700_001) {
             file.write_all(chunk).unwrap();
             // Far behind what was written, and once before it.
@@ -142,15 +165,28 @@ mod tests {
         }
         follower.tell(20_000_000);
         assert_eq!(follower.finish().unwrap().unwrap(), (Sha256::of(&bytes), bytes.len() as u64));
-        // Given up.
-        drop(Follower::start(file.reopen().unwrap(), file.path()).unwrap());
+    }
+
+    #[test]
+    fn whoever_gives_up_does_not_wait() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // No disk holds so much, and nobody waits until it is read.
+        file.as_file().set_len(1 << 43).unwrap();
+        let mut follower = start(&file).unwrap();
+        follower.tell(1 << 43);
+        drop(follower);
+        let cancel = Cancel::new();
+        let mut follower = Follower::start(file.reopen().unwrap(), file.path(), &cancel).unwrap();
+        follower.tell(1 << 43);
+        cancel.cancel();
+        assert!(follower.finish().is_none());
     }
 
     #[test]
     fn what_cannot_be_read_is_told() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let unreadable = File::options().write(true).open(file.path()).unwrap();
-        let follower = Follower::start(unreadable, file.path()).unwrap();
+        let follower = Follower::start(unreadable, file.path(), &Cancel::new()).unwrap();
         let error = follower.finish().unwrap().unwrap_err();
         assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
     }

@@ -60,6 +60,12 @@ struct Watched<'a> {
     cancel: &'a Cancel,
 }
 
+/// A source that ends when the build is told to end.
+struct WatchedSource<'a> {
+    source: &'a dyn Source,
+    cancel: &'a Cancel,
+}
+
 impl Watched<'_> {
     fn check(&self) -> Result<(), image::Error> {
         match self.cancel.is_cancelled() {
@@ -82,6 +88,16 @@ impl Sink for Watched<'_> {
     fn file(&mut self, offset: u64, file: &std::fs::File, length: u64) -> Result<bool, image::Error> {
         self.check()?;
         self.sink.file(offset, file, length)
+    }
+}
+
+impl Source for WatchedSource<'_> {
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    fn write_to(&self, contents: &dyn Contents, sink: &mut dyn Sink) -> Result<(), image::Error> {
+        self.source.write_to(contents, &mut Watched { sink, cancel: self.cancel })
     }
 }
 
@@ -126,20 +142,21 @@ pub fn write(
     target: &Target,
     cx: &Context,
 ) -> Result<Vec<Written>, Error> {
+    let source = WatchedSource { source, cancel: &cx.cancel };
     let mut pending = Vec::new();
     let mut writers = Vec::new();
     for (format, name) in image_names(spec).into_iter().filter(|(format, _)| wanted(*format)) {
         let file = target.begin(&name)?;
-        let writer = open(spec, format, &file, source, cx)?;
-        writers.push(Followed::new(writer, file.handle()?, file.path()));
+        let writer = open(spec, format, &file, &source, cx)?;
+        writers.push(Followed::new(writer, file.handle()?, file.path(), &cx.cancel));
         pending.push(Written::new(format.as_str(), file));
     }
     let written = match writers.as_mut_slice() {
         [] => Ok(()),
-        [one] => source.write_to(contents, &mut Watched { sink: one, cancel: &cx.cancel }),
+        [one] => source.write_to(contents, one),
         several => {
             let mut sinks = image::stream::Tee(several.iter_mut().map(|writer| writer as &mut dyn Sink).collect());
-            source.write_to(contents, &mut Watched { sink: &mut sinks, cancel: &cx.cancel })
+            source.write_to(contents, &mut sinks)
         }
     };
     let id = Identity::of(spec).uuid("container");

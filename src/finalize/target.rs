@@ -39,6 +39,8 @@ impl Target {
             .map_err(|source| denied("create the output directory", &self.directory, source))?;
         for name in names {
             self.take_back(name);
+            // What a build that was killed as it replaced a file left of the old one.
+            sweep_beside(&self.directory.join(name), PASSING);
         }
         for name in names {
             let path = self.directory.join(name);
@@ -215,6 +217,11 @@ fn replace(new: &Path, old: &Path) -> std::io::Result<()> {
         return Err(std::io::ErrorKind::IsADirectory.into());
     }
     match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+        // Somebody has made a directory there just now.
+        Ok(()) if new.symlink_metadata().is_ok_and(|meta| meta.is_dir()) => {
+            renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)?;
+            Err(std::io::ErrorKind::IsADirectory.into())
+        }
         // The new one has its name; should the old one stay, the next build sweeps it.
         Ok(()) => {
             let _ = fs::remove_file(new);

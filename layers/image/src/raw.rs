@@ -27,6 +27,8 @@ pub struct RawFile {
     size: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
+    /// The end of what was given.
+    end: u64,
     copies: bool,
 }
 
@@ -41,7 +43,7 @@ impl RawFile {
         if let Err(source) = file.set_len(0) {
             return Err(Error::Io { action: "empty", path, source });
         }
-        Ok(Self { file, path, size, buffer: Vec::with_capacity(BUFFER_BYTES), buffer_at: 0, copies: true })
+        Ok(Self { file, path, size, buffer: Vec::with_capacity(BUFFER_BYTES), buffer_at: 0, end: 0, copies: true })
     }
 
     /// The file's path, as given.
@@ -68,7 +70,15 @@ impl RawFile {
         Error::Io { action, path: self.path.clone(), source }
     }
 
+    /// Gives the end, if the bytes may lie there.
     fn check_end(&self, offset: u64, length: u64) -> Result<u64, Error> {
+        if offset < self.end {
+            return Err(Error::Unsupported {
+                format: "raw",
+                what: format!("data at byte {offset} after data up to byte {}", self.end),
+                reason: "data must come in ascending order".into(),
+            });
+        }
         let end = offset.checked_add(length).ok_or(Error::Overflow("the end of a write"))?;
         if end > self.size {
             return Err(Error::TooSmall {
@@ -141,7 +151,7 @@ impl RawFile {
 
 impl Sink for RawFile {
     fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        self.check_end(offset, bytes.len() as u64)?;
+        self.end = self.check_end(offset, bytes.len() as u64)?;
         let buffer_end = self.buffer_at.saturating_add(self.buffer.len() as u64);
         if offset != buffer_end || self.buffer.len().saturating_add(bytes.len()) > BUFFER_BYTES {
             self.flush()?;
@@ -157,7 +167,7 @@ impl Sink for RawFile {
     }
 
     fn file(&mut self, offset: u64, file: &File, length: u64) -> Result<bool, Error> {
-        self.check_end(offset, length)?;
+        let end = self.check_end(offset, length)?;
         if !self.copies || length < COPY_MINIMUM_BYTES {
             return Ok(false);
         }
@@ -168,7 +178,10 @@ impl Sink for RawFile {
             return Ok(false);
         }
         match self.copy(offset, file, length) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.end = end;
+                Ok(true)
+            }
             Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO) => {
                 // Repeating the write gives the error with the right words, or succeeds.
                 Ok(false)
@@ -197,6 +210,7 @@ mod tests {
         raw.data((32 << 20) + 5, &[7; 10_000]).unwrap();
         raw.data((32 << 20) + 10_005, &[8; 10]).unwrap();
         assert!(matches!(raw.data(64 << 20, b"x"), Err(Error::TooSmall { .. })));
+        assert!(matches!(raw.data(32 << 20, b"x"), Err(Error::Unsupported { .. })));
         raw.finish().unwrap();
         let bytes = std::fs::read(file.path()).unwrap();
         assert_eq!(bytes.len(), 64 << 20);
