@@ -1,7 +1,7 @@
 //! Artifacts under their final names: all of a file or nothing, never over another unasked.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -39,8 +39,6 @@ impl Target {
             .map_err(|source| denied("create the output directory", &self.directory, source))?;
         for name in names {
             self.take_back(name);
-            // What a build that was killed as it replaced a file left of the old one.
-            sweep_beside(&self.directory.join(name), PASSING);
         }
         for name in names {
             let path = self.directory.join(name);
@@ -68,7 +66,10 @@ impl Target {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = rustix::fs::open(&self.directory, flags, Mode::from_raw_mode(0o644))
             .map_err(|source| denied("write to the output directory", &self.directory, source.into()))?;
-        Ok(Pending { file: file.into(), path: self.directory.join(name), force: self.force })
+        let file = File::from(file);
+        // Tells whoever meets it under a passing name that this process is alive.
+        let _ = file.try_lock();
+        Ok(Pending { file, path: self.directory.join(name), force: self.force })
     }
 }
 
@@ -146,14 +147,17 @@ impl Target {
             if name.contains('/') {
                 continue;
             }
-            for name in [name.to_owned(), beside(name, process)] {
-                let path = self.directory.join(name);
-                let same = path
-                    .symlink_metadata()
-                    .is_ok_and(|meta| meta.dev().to_string() == device && meta.ino().to_string() == inode);
-                if same {
-                    let _ = fs::remove_file(&path);
-                }
+            let (path, passing) = (self.directory.join(name), self.directory.join(beside(name, process)));
+            let is_ours = |path: &Path| {
+                let found = path.symlink_metadata();
+                found.is_ok_and(|meta| meta.dev().to_string() == device && meta.ino().to_string() == inode)
+            };
+            if is_ours(&passing) {
+                let _ = fs::remove_file(&passing);
+            }
+            if is_ours(&path) {
+                // The file that it replaced, if the build was killed just then.
+                let _ = fs::rename(&passing, &path).or_else(|_| fs::remove_file(&path));
             }
         }
         let _ = fs::remove_file(&note);
@@ -188,22 +192,33 @@ fn beside(name: &str, process: impl std::fmt::Display) -> String {
 /// How long a file has such a name at most, with room to spare.
 const PASSING: Duration = Duration::from_secs(60);
 
-/// Removes what processes that were killed just then left under such names, for longer than `age`.
-fn sweep_beside(path: &Path, age: Duration) {
+/// Removes what processes that were killed just then left under such names: a new file is locked while its process
+/// is alive, and a file that was replaced nobody needs. Where the file system knows no locks, age tells.
+fn sweep_beside(path: &Path) {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
     let stem = beside(&name.to_string_lossy(), "");
     for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
         let other = entry.file_name();
         let process = other.to_str().and_then(|other| other.strip_prefix(stem.as_str()));
         let is_ours = process.is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-        // Since when it has the name: giving one changes nothing else.
-        let named = entry.metadata().map(|meta| meta.ctime());
-        let is_old = named.is_ok_and(|time| {
-            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap_or_default());
-            since.elapsed().is_ok_and(|passed| passed >= age)
-        });
-        if is_ours && is_old {
+        // Never a pipe: opening it would wait.
+        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) && !is_held(&entry.path()) {
             let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a process may still need a file of a passing name.
+fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return true };
+    match file.try_lock() {
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock) => true,
+        // Since when it has the name: giving one changes nothing else.
+        Err(TryLockError::Error(_)) => {
+            let named = file.metadata().map(|meta| u64::try_from(meta.ctime()).unwrap_or_default());
+            let since = named.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            !since.is_ok_and(|since| since.elapsed().is_ok_and(|passed| passed >= PASSING))
         }
     }
 }
@@ -322,7 +337,7 @@ impl Pending {
             Ok(()) => Ok(self.path),
             Err(rustix::io::Errno::EXIST) if self.force => {
                 // A name of this process only, replaced within the same moment.
-                sweep_beside(&self.path, PASSING);
+                sweep_beside(&self.path);
                 let beside = self.path.with_file_name(beside(&self.name(), std::process::id()));
                 let _ = fs::remove_file(&beside);
                 link(&beside).map_err(|source| denied("write", &beside, source.into()))?;
@@ -381,9 +396,14 @@ mod tests {
         for name in [".a.123", ".a.mine", ".ab.123", ".a."] {
             fs::write(target.directory.join(name), b"").unwrap();
         }
-        sweep_beside(&target.directory.join("a"), PASSING);
+        // Another process is about to give this one its name.
+        fs::write(target.directory.join(".a.45"), b"").unwrap();
+        let held = File::open(target.directory.join(".a.45")).unwrap();
+        held.try_lock().unwrap();
+        sweep_beside(&target.directory.join("a"));
         assert_eq!(fs::read_dir(&target.directory).unwrap().count(), 5);
-        sweep_beside(&target.directory.join("a"), Duration::ZERO);
+        drop(held);
+        sweep_beside(&target.directory.join("a"));
         assert_eq!(fs::read_dir(&target.directory).unwrap().count(), 4);
         assert!(!target.directory.join(".a.123").exists());
     }
@@ -402,6 +422,14 @@ mod tests {
         assert!(error.to_string().contains("/b:"), "{error}");
         assert!(!path("a").exists() && !path(".sums.unfinished").exists());
         fs::remove_file(path("b")).unwrap();
+        // Killed just after the new file and the old one had changed places: the old one comes back.
+        fs::write(path("a"), b"new").unwrap();
+        fs::write(path(".a.7"), b"old").unwrap();
+        let meta = fs::metadata(path("a")).unwrap();
+        fs::write(path(".sums.unfinished"), format!("7\n{} {} a\n", meta.dev(), meta.ino())).unwrap();
+        target.prepare(&["b".into(), "sums".into()]).unwrap();
+        assert_eq!(fs::read(path("a")).unwrap(), b"old");
+        fs::remove_file(path("a")).unwrap();
         target.prepare(&names).unwrap();
         let ready = names.iter().map(|name| target.begin(name).unwrap()).collect();
         target.publish_all(ready).unwrap().settle();
