@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::bytes::is_zero;
 use crate::medium::Medium;
+use crate::stream::empty;
 use crate::{Error, Sink};
 
 /// Part of a map that is read at once, in bytes.
@@ -129,9 +130,7 @@ impl BlockFile {
     /// # Errors
     /// The file cannot be emptied.
     pub(crate) fn new(file: File, path: PathBuf, size: u64, block_bytes: u64, base: u64) -> Result<Self, Error> {
-        if let Err(source) = file.set_len(0) {
-            return Err(Error::Io { action: "empty", path, source });
-        }
+        empty(&file, &path)?;
         let blocks = usize::try_from(size.div_ceil(block_bytes)).map_err(|_| Error::Overflow("a number of blocks"))?;
         Ok(Self { file, path, size, base, block_bytes, places: vec![None; blocks], count: 0 })
     }

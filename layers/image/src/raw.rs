@@ -9,6 +9,7 @@ use rustix::fs::{SeekFrom, copy_file_range, seek};
 use rustix::io::Errno;
 
 use crate::bytes::is_zero;
+use crate::stream::empty;
 use crate::{Error, Sink};
 
 /// Bytes gathered before a write: large enough that the calls do not matter.
@@ -40,9 +41,7 @@ impl RawFile {
     /// The file cannot be emptied.
     pub fn new(file: File, path: impl Into<PathBuf>, size: u64) -> Result<Self, Error> {
         let path = path.into();
-        if let Err(source) = file.set_len(0) {
-            return Err(Error::Io { action: "empty", path, source });
-        }
+        empty(&file, &path)?;
         Ok(Self { file, path, size, buffer: Vec::with_capacity(BUFFER_BYTES), buffer_at: 0, end: 0, copies: true })
     }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
@@ -47,6 +47,21 @@ pub trait Sink {
         let _ = (offset, file, length);
         Ok(false)
     }
+}
+
+/// Empties a file that a container is to be written to, if anything is in it. ext4 marks a file that is cut
+/// off at nothing, even an empty one, and writes it to the disk when it is closed (ext4(5), `auto_da_alloc`):
+/// as long as everything else of a small change takes.
+///
+/// # Errors
+/// The file cannot be emptied.
+pub(crate) fn empty(file: &File, path: &Path) -> Result<(), Error> {
+    let emptied = match file.metadata() {
+        Ok(meta) if meta.len() == 0 => Ok(()),
+        Ok(_) => file.set_len(0),
+        Err(error) => Err(error),
+    };
+    emptied.map_err(|source| Error::Io { action: "empty", path: path.to_path_buf(), source })
 }
 
 /// A sink that moves everything up by a fixed distance: a partition inside a disk.

@@ -10,6 +10,7 @@ use super::Format;
 use crate::compress::{self, Compression};
 use crate::raw::RawFile;
 use crate::sequential::Sequential;
+use crate::stream::empty;
 use crate::{Error, Sink, Source, qcow2, vdi, vhd, vhdx, vmdk};
 
 /// Level of deflate in a VMDK where nobody says another: qemu-img's and VMware's own.
@@ -93,7 +94,7 @@ impl Writer {
                     // Said before the work, not after it.
                     vhd::fixed_footer(&options.vhd(), Uuid::nil())?;
                 }
-                file.set_len(0).map_err(|source| Error::Io { action: "empty", path: path.clone(), source })?;
+                empty(&file, &path)?;
                 let size = options.size.saturating_add(options.trailer());
                 let encoder = compress::Encoder::new(file, compression, size, options.threads)?;
                 Kind::Compressed(Sequential::new(encoder, &path))

@@ -18,6 +18,7 @@ use flate2::{Compress, FlushCompress, Status};
 use super::format::{self, FORMAT, Header, L1_ENTRIES_MAX};
 use super::reach::Reach;
 use crate::bytes::is_zero;
+use crate::stream::empty;
 use crate::workers::Workers;
 use crate::{Error, Sink};
 
@@ -123,9 +124,7 @@ impl Writer {
             Compression::Zlib(level) => return refuse(format!("zlib level {level}"), "levels are 1 to 9"),
             Compression::Zstd(level) => return refuse(format!("zstd level {level}"), "levels are 1 to 22"),
         };
-        if let Err(source) = file.set_len(0) {
-            return Err(Error::Io { action: "empty", path, source });
-        }
+        empty(&file, &path)?;
         let tables_at = match options.reach {
             Some(Reach { cluster_size, clusters, tables }) if options.compression == Compression::None => {
                 if cluster_size != u64::from(options.cluster_size) {

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::Error;
+use crate::stream::empty;
 
 /// Bytes that are collected before they are written.
 const BUFFER: usize = 1 << 20;
@@ -21,10 +22,8 @@ pub(super) struct Output<'f> {
 impl<'f> Output<'f> {
     /// Empties the file.
     pub fn new(file: &'f File, path: PathBuf) -> Result<Self, Error> {
-        match file.set_len(0) {
-            Ok(()) => Ok(Self { file, path, buffer: Vec::with_capacity(BUFFER), start: 0 }),
-            Err(source) => Err(Error::Io { action: "empty", path, source }),
-        }
+        empty(file, &path)?;
+        Ok(Self { file, path, buffer: Vec::with_capacity(BUFFER), start: 0 })
     }
 
     /// Where the next byte will lie.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::format::{self, BLOCK_BYTES, DYNAMIC, DYNAMIC_HEADER_BYTES, FIXED, FOOTER_BYTES, FORMAT, NO_BLOCK, SECTOR};
 use crate::bytes::is_zero;
 use crate::raw::RawFile;
+use crate::stream::empty;
 use crate::{Error, Sink};
 
 /// What a virtual hard disk is made with.
@@ -105,9 +106,7 @@ impl Dynamic {
     pub fn new(file: File, path: impl Into<PathBuf>, options: &Options) -> Result<Self, Error> {
         format::check_size(options.size)?;
         let path = path.into();
-        if let Err(source) = file.set_len(0) {
-            return Err(Error::Io { action: "empty", path, source });
-        }
+        empty(&file, &path)?;
         // At most 1,044,480 blocks, by the largest size.
         let table = vec![NO_BLOCK; options.size.div_ceil(BLOCK_BYTES) as usize];
         let end = TABLE_AT + (table.len() as u64 * 4).next_multiple_of(SECTOR);

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::format::{self, FORMAT, Header, SECTOR, TABLE_ENTRIES, flag, marker};
 use crate::bytes::{is_zero, put};
+use crate::stream::empty;
 use crate::workers::Workers;
 use crate::{Error, Sink};
 
@@ -72,9 +73,7 @@ impl Writer {
         if !(1..=9).contains(&level) {
             return refuse(format!("level {level}"), "levels are 1 to 9");
         }
-        if let Err(source) = file.set_len(0) {
-            return Err(Error::Io { action: "empty", path, source });
-        }
+        empty(&file, &path)?;
         // At most two million, by the largest size.
         let tables = size.div_ceil(GRAIN_BYTES).div_ceil(TABLE_ENTRIES) as usize;
         Ok(Self {
